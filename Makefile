@@ -1,0 +1,40 @@
+# `make train` and `make test` set up everything they need in .venv; pip's own commands stand beside each in README.md.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+CONFIG ?= configs/synthetic.toml
+ARGS ?=
+BIN := $(VENV)/bin
+# One stamp for each set of extras and choice of torch: change TORCH and the next call installs it.
+stamp = $(VENV)/installed-$(1)-$(subst /,_,$(TORCH))
+
+.PHONY: train test test-full lint clean
+.DELETE_ON_ERROR:
+
+train: $(call stamp,train)
+	$(BIN)/python scripts/train.py --config $(CONFIG) $(ARGS)
+
+test: $(call stamp,dev)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m "not full and not gpu" $(ARGS)
+
+test-full: $(call stamp,dev)
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+lint: $(call stamp,dev)
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/pyright
+
+$(call stamp,train): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[demo,plot,tensorboard]"
+	@touch "$@"
+
+$(call stamp,dev): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[dev]"
+	@touch "$@"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,193 @@
+"""What a training run can vary: frozen dataclasses, read from TOML by :func:`wavedil.training.config.load_config`.
+
+This module imports nothing of torch, so that a config can be read, checked and printed at once.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Boundary = Literal["zeros", "silence"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the clips come from and which words are told apart.
+
+    Attributes:
+        source: "synthetic" (spoken by espeak-ng into a cache folder), "speech_commands" or "folder" (``<word>/*.wav``).
+        root: the data folder; None takes the source's folder below ``cache_dir``.
+        version: of Speech Commands.
+        download: whether Speech Commands may be downloaded into ``root``.
+        words: "35", "12" (10 words, unknown and silence) or the words themselves.
+        unknown: whether the other words are a class of their own (else they are left out).
+        silence: whether silence, made of the background noise, is a class.
+        unknown_share: share of the training batch's known examples drawn as unknown (0.1 in the published protocol).
+        silence_share: likewise for silence.
+        test_root: a folder of ``<word>/*.wav`` that replaces the testing split (the official 12-class archive, say).
+        speakers: number of synthetic speakers.
+        sample_rate: in Hz; other rates are resampled when the clip cache is made.
+        clip_samples: length of a clip in samples; shorter ones are padded, of longer ones the loudest part is taken.
+        on_corrupt: what a clip that cannot be read does: "raise", or "skip" with its name printed.
+        cache_dir: where caches are kept; None takes ``~/.cache/wavedil`` (or ``$WAVEDIL_CACHE``).
+    """
+
+    source: Literal["synthetic", "speech_commands", "folder"] = "synthetic"
+    root: str | None = None
+    version: Literal["v0.01", "v0.02"] = "v0.02"
+    download: bool = False
+    words: Literal["35", "12"] | list[str] = "35"
+    unknown: bool = False
+    silence: bool = False
+    unknown_share: float = 0.1
+    silence_share: float = 0.1
+    test_root: str | None = None
+    speakers: int = 120
+    sample_rate: int = 16_000
+    clip_samples: int = 16_000
+    on_corrupt: Literal["raise", "skip"] = "raise"
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of training clips, batched on the device.
+
+    Attributes:
+        shift_ms: largest shift either way.
+        gain_db: largest gain either way.
+        speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling.
+        noise_probability: share of the clips that get background noise.
+        noise_gain: largest linear gain of that noise.
+        time_masks: SpecAugment masks over time, on spectrogram models.
+        time_mask_frames: largest width of each.
+        frequency_masks: SpecAugment masks over frequency.
+        frequency_mask_bins: largest width of each.
+        mixup: alpha of the Beta distribution; 0 is off.
+    """
+
+    shift_ms: float = 100.0
+    gain_db: float = 6.0
+    speed: float = 0.0
+    noise_probability: float = 0.8
+    noise_gain: float = 0.1
+    time_masks: int = 0
+    time_mask_frames: int = 20
+    frequency_masks: int = 0
+    frequency_mask_bins: int = 5
+    mixup: float = 0.0
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Causal log-mel front end.
+
+    Attributes:
+        n_fft: window length in samples.
+        hop_length: in samples.
+        n_mels: number of mel bands.
+        f_min: lowest frequency in Hz.
+        f_max: highest frequency in Hz; None takes half the sample rate.
+    """
+
+    n_fft: int = 480
+    hop_length: int = 160
+    n_mels: int = 40
+    f_min: float = 20.0
+    f_max: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A keyword model; the defaults are the small log-mel one.
+
+    Attributes:
+        name: "mel" (log-mel front end) or "raw" (waveform, strided causal stem).
+        channels: residual channels of the dilated stack.
+        skip_channels: channels of the skip sum and of the classifier's input.
+        kernel_size: of the dilated convolutions.
+        cycles: how often the dilations 1, 2, ..., 2^(depth-1) are repeated.
+        depth: layers in a cycle.
+        gate: "tanh" (tanh * sigmoid) or "glu".
+        norm: normalisation before each block's convolution: "batch", "rms", "layer" or "none".
+        dropout: probability, before the classifier and in each block.
+        window_ms: length of the exact average window over time.
+        boundary: what each layer sees before the start: "zeros" or the response to "silence".
+        stem_channels: channels of the raw model's strided stages.
+        stem_strides: strides of those stages; their product is the hop.
+        features: the log-mel front end of "mel".
+    """
+
+    name: Literal["mel", "raw"] = "mel"
+    channels: int = 64
+    skip_channels: int = 64
+    kernel_size: int = 3
+    cycles: int = 3
+    depth: int = 4
+    gate: Literal["tanh", "glu"] = "tanh"
+    norm: Literal["batch", "rms", "layer", "none"] = "batch"
+    dropout: float = 0.1
+    window_ms: float = 1000.0
+    boundary: Boundary = "zeros"
+    stem_channels: list[int] = field(default_factory=lambda: [32, 48, 64, 64])
+    stem_strides: list[int] = field(default_factory=lambda: [4, 4, 4, 2])
+    features: FeatureConfig = FeatureConfig()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: examples in a step, over all processes together.
+        optimizer: "adamw" or "sgd" (Nesterov momentum 0.9).
+        lr: peak learning rate.
+        weight_decay: decoupled for AdamW; not applied to biases, norms and other vectors.
+        warmup_epochs: of linear warm-up, before the cosine.
+        label_smoothing: share of the target spread over all classes.
+        ema_decay: of the exponential moving average of the weights, which is what is evaluated; 0 is off.
+        grad_clip: largest norm of the gradient; 0 is off.
+        device: "auto" takes a CUDA device where there is one.
+        precision: "auto" takes bfloat16 where measurement says it pays.
+        compile: likewise for torch.compile.
+        threads: of the CPU; 0 leaves torch's choice.
+        checkpoint_minutes: also checkpoint inside an epoch when this much time has passed.
+        log_every: steps between plain progress lines off a terminal.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.05
+    ema_decay: float = 0.995
+    grad_clip: float = 5.0
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    threads: int = 0
+    checkpoint_minutes: float = 5.0
+    log_every: int = 50
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run.
+
+    Attributes:
+        run_dir: the folder that the run writes.
+        seed: of everything random.
+        data: see :class:`DataConfig`.
+        augment: see :class:`AugmentConfig`.
+        model: see :class:`ModelConfig`.
+        train: see :class:`TrainConfig`.
+    """
+
+    run_dir: str = "runs/default"
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()

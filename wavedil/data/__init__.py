@@ -1,0 +1,1 @@
+"""Datasets, the clip cache and augmentation; nothing here imports models."""
