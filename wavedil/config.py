@@ -82,14 +82,16 @@ class FeatureConfig:
     """Causal log-mel front end.
 
     Attributes:
-        n_fft: window length in samples.
+        n_fft: length of the Fourier transform in samples; a power of two is fast and exact in every runtime.
+        win_length: length of the window in samples, padded with zeros to ``n_fft``.
         hop_length: in samples.
         n_mels: number of mel bands.
         f_min: lowest frequency in Hz.
         f_max: highest frequency in Hz; None takes half the sample rate.
     """
 
-    n_fft: int = 480
+    n_fft: int = 512
+    win_length: int = 480
     hop_length: int = 160
     n_mels: int = 40
     f_min: float = 20.0

@@ -1,0 +1,272 @@
+"""The same step elsewhere: torch.export and ONNX, with named state inputs and outputs.
+
+What is exported is ``step``, which is also what ``forward`` runs: chunk and state in, outputs and next state out. The chunk's
+length and the batch size stay dynamic; lengths are multiples of the module's hop, so that the state's shapes never change.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from wavedil.layers.base import State, StreamingModule, drop_first, with_tail
+
+# The longest chunk, in hops, that an exported step may be given: far beyond a day of audio, and still an int32.
+_MOST_HOPS = 1 << 20
+
+
+class Step(nn.Module):
+    """A module's ``step`` as a plain forward: ``(chunk, state, conditions) -> (*outputs, *next_state)``.
+
+    Args:
+        module: the streaming module.
+    """
+
+    def __init__(self, module: StreamingModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, chunk: Tensor, state: State, conditions: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        outputs, following = self.module.step(chunk, state, **conditions)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return (*outputs, *following)
+
+
+def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tensor] | None = None) -> ExportedProgram:
+    """``torch.export`` of one step, with dynamic batch size and chunk length.
+
+    Args:
+        module: a layer or model in evaluation mode.
+        shape: the axes between batch and time, for modules that do not know them.
+        conditions: an example of each condition that the module takes, for a batch of 2; what runs along with the samples
+            is cut or repeated to the example chunk.
+
+    Returns:
+        A program of ``(chunk, state, conditions)``, see :class:`Step`.
+    """
+    chunk, state, conditions = _example(module, shape, conditions or {})
+    batch, hops = Dim("batch", min=1, max=4096), Dim("hops", min=1, max=_MOST_HOPS)
+    time = hops * module.hop if module.hop > 1 else hops
+    axes: dict[str, Any] = {
+        "chunk": {0: batch, chunk.ndim - 1: time},
+        "state": tuple({0: batch} for _ in state),
+        "conditions": {
+            name: {0: batch, value.ndim - 1: time} if name in module.aligned else {0: batch}
+            for name, value in conditions.items()
+        },
+    }
+    with torch.no_grad():
+        return torch.export.export(Step(module), (chunk, state, conditions), dynamic_shapes=axes, strict=False)
+
+
+def to_onnx(
+    module: StreamingModule, path: str | Path, *shape: int, conditions: dict[str, Tensor] | None = None
+) -> None:
+    """Write one step as an ONNX file.
+
+    Inputs are ``chunk``, ``state_<name>`` for each of ``module.state_names`` and the conditions by their names; outputs are
+    ``output`` (``output_0``, ``output_1`` where there are several) and ``next_state_<name>``. Start from
+    ``module.initial_state(batch_size)``. The file's metadata hold the hop, the latency and the lookahead in samples.
+
+    Args:
+        module: a layer or model in evaluation mode.
+        path: of the file, written whole or not at all.
+        shape: as in :func:`export_step`.
+        conditions: as in :func:`export_step`.
+
+    Raises:
+        ModuleNotFoundError: without the extra ``onnx``.
+    """
+    _require_onnx("onnx", "onnxscript")
+    import onnx
+
+    path = Path(path)
+    names = [name.replace(".", "_") for name in module.state_names]
+    program = export_step(module, *shape, conditions=conditions)
+    outputs = len(program.graph_signature.user_outputs) - len(names)
+    with _quiet():
+        exported = torch.onnx.export(
+            program,
+            (),
+            input_names=["chunk", *(f"state_{name}" for name in names), *(conditions or {})],
+            output_names=[
+                *(["output"] if outputs == 1 else [f"output_{i}" for i in range(outputs)]),
+                *(f"next_state_{name}" for name in names),
+            ],
+            dynamo=True,
+            verbose=False,
+            optimize=True,
+        )
+    if exported is None:
+        raise RuntimeError("the ONNX exporter returned no model")
+    model = exported.model_proto
+    latency = {"hop": module.hop, "latency": module.latency, "lookahead": module.lookahead}
+    onnx.helper.set_model_props(model, {"wavedil": json.dumps(latency)})
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        onnx.save(model, str(temporary))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class ExportedStep:
+    """A program of :func:`export_step`, run with the signature of ``step``.
+
+    Args:
+        program: the program.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        # The exporter guards against sizes of 1 wherever its example had more, for the sake of memory layout alone: what it
+        # computes holds for a single hop too, which verify_streaming_contract proves.
+        self.program = program.module(check_guards=False)
+
+    def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
+        """One step; see :meth:`wavedil.layers.StreamingModule.step`."""
+        return _outputs_and_state(self.program(chunk, state, conditions), len(state))
+
+
+class OnnxStep:
+    """An ONNX file of :func:`to_onnx`, run by ONNX Runtime with the signature of ``step``.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        ModuleNotFoundError: without the extra ``onnx``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        _require_onnx("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.inputs = [item.name for item in self.session.get_inputs()]
+        self.states = [name for name in self.inputs if name.startswith("state_")]
+
+    def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
+        """One step; see :meth:`wavedil.layers.StreamingModule.step`."""
+        given = {"chunk": chunk, **dict(zip(self.states, state, strict=True)), **conditions}
+        results = self.session.run(None, {name: value.detach().numpy() for name, value in given.items()})
+        return _outputs_and_state(tuple(torch.from_numpy(value) for value in results), len(state))
+
+
+def _outputs_and_state(results: tuple[Tensor, ...], states: int) -> tuple[Any, State]:
+    outputs = results[: len(results) - states]
+    return (outputs[0] if len(outputs) == 1 else outputs), results[len(results) - states :]
+
+
+def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> float:
+    """Stream a signal through the compiled or exported step, in chunks of different lengths.
+
+    Args:
+        name: "compile" (``torch.compile`` by inductor), "capture" (``torch.compile`` of the graph alone, no compiler
+            needed), "export" or "onnx".
+        module: a layer or model in evaluation mode, float32.
+        x: ``(batch, ..., time)``.
+        conditions: keyword inputs of ``step``.
+
+    Returns:
+        The largest difference of the outputs from ``module(x)``, relative to the largest output (at least 1).
+
+    Raises:
+        ValueError: for another name.
+    """
+    from wavedil.testing import parts_of, relative_error
+
+    x = x[..., : x.shape[-1] // module.hop * module.hop]
+    conditions = {k: v[..., : x.shape[-1]] if k in module.aligned else v for k, v in conditions.items()}
+    with torch.no_grad():
+        offline = parts_of(module(x, **conditions))
+        padded, running = with_tail(module, x, conditions)
+        with _backend(name, module, x, conditions) as step:
+            streamed = _run_chunks(step, module, padded, running)
+    return max(relative_error(a, b) for a, b in zip(streamed, offline, strict=True))
+
+
+@contextlib.contextmanager
+def _backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> Iterator[Any]:
+    """The module's ``step``, run in another way."""
+    shape = tuple(x.shape[1:-1])
+    if name in ("compile", "capture"):
+        torch.compiler.reset()
+        backend = "inductor" if name == "compile" else "eager"
+        with _quiet():
+            yield torch.compile(module.step, fullgraph=True, dynamic=True, backend=backend)
+        torch.compiler.reset()
+    elif name == "export":
+        yield ExportedStep(export_step(module, *shape, conditions=conditions)).step
+    elif name == "onnx":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "step.onnx"
+            to_onnx(module, path, *shape, conditions=conditions)
+            yield OnnxStep(path).step
+    else:
+        raise ValueError(f"backend must be 'compile', 'capture', 'export' or 'onnx', got {name!r}")
+
+
+def _run_chunks(step: Any, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> list[Tensor]:
+    """Outputs of chunks of 1, 2, 5, 1, ... hops, concatenated and aligned with ``forward``."""
+    from wavedil.testing import parts_of
+
+    steady = {k: v for k, v in conditions.items() if k not in module.aligned}
+    state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+    outputs, position, turn = [], 0, 0
+    while position < x.shape[-1]:
+        size = min((1, 2, 5)[turn % 3] * module.hop, x.shape[-1] - position)
+        moment = slice(position, position + size)
+        running = {k: v[..., moment].contiguous() for k, v in conditions.items() if k in module.aligned}
+        y, state = step(x[..., moment].contiguous(), state, **steady, **running)
+        outputs.append(parts_of(y))
+        position, turn = position + size, turn + 1
+    return [drop_first(torch.cat(parts, dim=-1), module.preroll) for parts in zip(*outputs, strict=True)]
+
+
+def _example(
+    module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]
+) -> tuple[Tensor, State, dict[str, Tensor]]:
+    """A chunk of a few hops for a batch of 2, the state before it and the conditions along with it."""
+    if module.training:
+        raise ValueError(f"{type(module).__name__} is in training mode: call eval() before exporting")
+    like = next(module.parameters(), torch.empty(0))
+    chunk = like.new_zeros(2, *(shape or module.input_shape()), 3 * module.hop)
+    steady = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}
+    running = {k: v.new_zeros(2, *v.shape[1:-1], chunk.shape[-1]) for k, v in conditions.items() if k in module.aligned}
+    with torch.no_grad():
+        state = module.initial_state(2, *shape, **steady)
+    return chunk, state, {name: {**steady, **running}[name] for name in conditions}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the compilers' and exporters' progress lines and the deprecation warnings of their own dependencies."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _require_onnx(*packages: str) -> None:
+    for package in packages:
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f'{package} is missing: pip install "wavedil[onnx]"') from error

@@ -1,0 +1,99 @@
+"""Log-mel front end: causal, streamed frame by frame, exported inside the model."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wavedil.config import Boundary, FeatureConfig
+from wavedil.layers.base import Window
+
+
+class LogMel(Window):
+    """Logarithm of mel band energies of Hann-windowed frames, without centre padding.
+
+    Frame n covers the ``win_length`` samples that end with sample ``(n + 1) hop_length - 1``: it is complete when its newest hop
+    has arrived. Before the start there is silence. Mel scale ``2595 log10(1 + f / 700)`` (HTK), triangular bands of unit
+    height, energies scaled so that a full-scale sine gives about 1.
+
+    Args:
+        sample_rate: in Hz.
+        config: window, hop and bands.
+        boundary: zeros before the start, which here is silence.
+
+    Shape:
+        ``(batch, 1, time)`` in [-1, 1] to ``(batch, n_mels, time // hop_length)``.
+
+    Raises:
+        ValueError: if the sizes do not fit each other, or a band lies beyond half the sample rate or holds no bin.
+
+    Example:
+        >>> LogMel(16_000, FeatureConfig(win_length=480, hop_length=160, n_mels=40))(torch.zeros(2, 1, 16_000)).shape
+        torch.Size([2, 40, 100])
+    """
+
+    def __init__(self, sample_rate: int, config: FeatureConfig | None = None, *, boundary: Boundary = "zeros") -> None:
+        config = config or FeatureConfig()
+        if not config.hop_length <= config.win_length <= config.n_fft:
+            sizes = f"{config.hop_length}, {config.win_length}, {config.n_fft}"
+            raise ValueError(f"expected hop_length <= win_length <= n_fft, got {sizes}")
+        super().__init__(config.win_length, config.hop_length, lookahead=0)
+        self.config = config
+        self.sample_rate = sample_rate
+        self.boundary = boundary
+        window = torch.hann_window(config.win_length, dtype=torch.float64)
+        self.window: Tensor
+        self.filters: Tensor
+        self.register_buffer("window", (window * 2 / window.sum()).float(), persistent=False)
+        self.register_buffer("filters", mel_filters(sample_rate, config).float(), persistent=False)
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.config.n_mels,)
+
+    def apply_window(self, x: Tensor) -> Tensor:
+        # Energies of quiet frames vanish in half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            frames = x.to(self.window.dtype).squeeze(1).unfold(-1, self.span, self.step_size) * self.window
+            spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self.config.n_fft))
+            energies = spectrum.square().sum(-1) @ self.filters
+            # The floor, 60 dB below full scale, keeps the logarithm of digital silence in the range of quiet rooms.
+            return torch.log(energies + 1e-6).transpose(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"sample_rate={self.sample_rate}, {self.config}"
+
+
+def mel_filters(sample_rate: int, config: FeatureConfig) -> Tensor:
+    """Triangular mel bands over the bins of the Fourier transform.
+
+    Args:
+        sample_rate: in Hz.
+        config: ``n_fft``, ``n_mels``, ``f_min`` and ``f_max`` are used.
+
+    Returns:
+        ``(n_fft // 2 + 1, n_mels)`` in float64; neighbouring bands meet at each other's centres.
+
+    Raises:
+        ValueError: if a band lies beyond half the sample rate or holds no bin.
+    """
+    f_max = sample_rate / 2 if config.f_max is None else config.f_max
+    if not 0 <= config.f_min < f_max <= sample_rate / 2:
+        raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
+    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
+    mels = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    rise = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rise, fall).clamp_min(0)
+    empty = (filters.sum(0) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"mel bands {empty} hold no Fourier bin: n_mels {config.n_mels} is too many for n_fft {config.n_fft} "
+            f"at {sample_rate} Hz"
+        )
+    return filters

@@ -1,0 +1,284 @@
+"""Causal convolutions over time, in one dimension."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wavedil.config import Boundary
+from wavedil.layers.base import State, StreamingModule, Window, repeat_back, respond
+from wavedil.receptive import Field
+from wavedil.receptive.arithmetic import dilated_span
+
+
+class CausalConv1d(Window, nn.Conv1d):
+    """A dilated convolution that reads no input after the newest of its own stride.
+
+    Output n reads the ``kernel_size`` inputs ``dilation`` apart that end with input ``(n + 1) stride - 1 + lookahead``: the
+    total padding is ``dilation (kernel_size - 1) + 1 - stride``, so the newest samples are never thrown away. Parameters
+    and their initialisation are those of ``torch.nn.Conv1d``, of which this is a subclass.
+    Source: van den Oord 2016, section 2.1, arXiv:1609.03499.
+
+    Args:
+        in_channels: channels in.
+        out_channels: channels out.
+        kernel_size: taps, odd or even, at least 1.
+        stride: inputs between outputs.
+        dilation: inputs between taps. From here on by keyword, for torch's next argument is the padding.
+        groups: as in torch.
+        bias: as in torch.
+        lookahead: inputs read beyond the newest of the output's own stride; at most ``dilation (kernel_size - 1)``.
+        boundary: zeros before the start, which for one layer is also silence.
+        device: as in torch.
+        dtype: as in torch.
+
+    Shape:
+        ``(batch, in_channels, time)`` to ``(batch, out_channels, time // stride)``.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+        >>> conv = CausalConv1d(1, 8, kernel_size=3, dilation=4)
+        >>> conv(torch.zeros(2, 1, 100)).shape, conv.receptive_field
+        (torch.Size([2, 8, 100]), 9)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+        lookahead: int = 0,
+        boundary: Boundary = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        super().__init__(
+            dilated_span(kernel_size, dilation),
+            stride,
+            lookahead,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+        self.boundary = boundary
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.in_channels,)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.out_channels,)
+
+    def apply_window(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (f", lookahead={self._lookahead}" if self._lookahead else "")
+
+
+class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
+    """A transposed convolution of which output o reads no input after ``o // stride``.
+
+    Each input gives ``stride`` outputs at once; what a kernel longer than the stride adds to later outputs is computed when
+    they are due, from the last inputs, which are the state. Parameters are those of ``torch.nn.ConvTranspose1d``.
+
+    Args:
+        in_channels: channels in.
+        out_channels: channels out.
+        kernel_size: taps, at least 1.
+        stride: outputs for each input.
+        groups: as in torch; by keyword from here on, for torch's next argument is the padding.
+        bias: as in torch.
+        dilation: outputs between taps.
+        lookahead: inputs read beyond input ``o // stride``; the outputs come that much later.
+        boundary: zeros before the start, which for one layer is also silence.
+        device: as in torch.
+        dtype: as in torch.
+
+    Shape:
+        ``(batch, in_channels, time)`` to ``(batch, out_channels, time * stride)``.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int = 1,
+        lookahead: int = 0,
+        boundary: Boundary = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        span = dilated_span(kernel_size, dilation)
+        # A kernel shorter than the stride leaves outputs that read nothing: they hold the bias alone.
+        gap = max(stride - span, 0)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            output_padding=gap,
+            groups=groups,
+            bias=bias,
+            dilation=dilation,
+            device=device,
+            dtype=dtype,
+        )
+        if lookahead < 0 or lookahead * stride > span - 1:
+            raise ValueError(f"lookahead must be from 0 to {(span - 1) // stride}, got {lookahead}")
+        self.span = span
+        self.boundary = boundary
+        self._lookahead = lookahead
+        self._buffered = max(-(-(span - stride) // stride), 0)
+
+    @property
+    def field(self) -> Field:
+        factor = self.stride[0]
+        return Field.transposed(self.kernel_size[0], factor, self.dilation[0], padding=self._lookahead * factor)
+
+    @property
+    def preroll(self) -> int:
+        return self._lookahead * self.stride[0]
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("buffer",) if self._buffered else ()
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.in_channels,)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.out_channels,)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        time = x.shape[-1]
+        if self._buffered:
+            x = torch.cat([state[0].to(x.dtype), x], dim=-1)
+        y = F.conv_transpose1d(
+            x, self.weight, self.bias, self.stride, 0, self.output_padding, self.groups, self.dilation
+        )
+        first = self._buffered * self.stride[0]
+        y = y[..., first : first + time * self.stride[0]]
+        return y, (x[..., time:].clone(),) if self._buffered else ()
+
+    def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
+        state = (repeat_back(x, self._buffered),) if self._buffered else ()
+        return respond(self, x, state, silence), state
+
+
+class CausalConv2d(Window, nn.Conv2d):
+    """A dilated convolution over a spectrogram: causal in time, "same" or "valid" in frequency.
+
+    Parameters are those of ``torch.nn.Conv2d``. Pairs are (frequency, time), as the axes are.
+
+    Args:
+        in_channels: channels in.
+        out_channels: channels out.
+        kernel_size: taps on each axis, one number for both or a pair.
+        stride: likewise.
+        dilation: likewise; by keyword from here on, for torch's next argument is the padding.
+        groups: as in torch.
+        bias: as in torch.
+        frequency_padding: "same" (zeros on both sides, so that stride 1 keeps the number of bins) or "valid".
+        lookahead: frames read beyond the newest of the output's own stride.
+        boundary: zeros before the start, which for one layer is also silence.
+        device: as in torch.
+        dtype: as in torch.
+
+    Shape:
+        ``(batch, in_channels, frequency, time)`` to ``(batch, out_channels, frequency', time // stride)``.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        *,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        frequency_padding: str = "same",
+        lookahead: int = 0,
+        boundary: Boundary = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        kernels, strides, dilations = pair(kernel_size), pair(stride), pair(dilation)
+        for axis, name in enumerate(("frequency", "time")):
+            sizes = {"kernel_size": kernels[axis], "stride": strides[axis], "dilation": dilations[axis]}
+            require_sizes(**{f"{key} in {name}": value for key, value in sizes.items()})
+        if frequency_padding not in ("same", "valid"):
+            raise ValueError(f"frequency_padding must be 'same' or 'valid', got {frequency_padding!r}")
+        super().__init__(
+            dilated_span(kernels[1], dilations[1]),
+            strides[1],
+            lookahead,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernels,
+            stride=strides,
+            dilation=dilations,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+        self.boundary = boundary
+        reach = dilated_span(kernels[0], dilations[0]) - 1
+        self.frequency_padding = (reach // 2, reach - reach // 2) if frequency_padding == "same" else (0, 0)
+
+    def initial_state(self, batch_size: int = 1, *shape: int, **options: Any) -> State:
+        """As in the base; ``shape`` is the number of frequency bins, with or without the channels before it."""
+        if len(shape) == 1:
+            shape = (self.in_channels, *shape)
+        return super().initial_state(batch_size, *shape, **options)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        bins = shape[-1] + sum(self.frequency_padding) - dilated_span(self.kernel_size[0], self.dilation[0])
+        return (self.out_channels, bins // self.stride[0] + 1)
+
+    def apply_window(self, x: Tensor) -> Tensor:
+        if any(self.frequency_padding):
+            x = F.pad(x, (0, 0, *self.frequency_padding))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """A (frequency, time) pair, of one number for both or of a pair."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def require_sizes(**sizes: int) -> None:
+    """Refuse sizes below 1, by name."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

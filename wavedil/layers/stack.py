@@ -1,0 +1,167 @@
+"""A stack of gated residual blocks with a schedule of dilations."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from wavedil.config import Boundary
+from wavedil.layers.base import Delay, State, StreamingModule
+from wavedil.layers.chain import split_state
+from wavedil.layers.gated import Conditioning, Gate, GatedResidualBlock
+from wavedil.layers.norm import NormName
+from wavedil.receptive import Field
+
+
+class DilatedStack(StreamingModule):
+    """Gated residual blocks, one for each dilation; gives the sum of their skip outputs, or the last residual.
+
+    Source: van den Oord 2016, figure 4, arXiv:1609.03499.
+
+    Args:
+        channels: of input and residual.
+        kernel_size: taps of the dilated convolutions.
+        dilations: one for each block; see :func:`wavedil.exponential_dilations`.
+        skip_channels: of the skip sum, which is then the output; None gives the last block's residual.
+        gate: "tanh" or "glu".
+        norm: "batch", "layer", "rms" or "none", between each convolution and its gate.
+        dropout: probability, on each gate's output.
+        groups: of the dilated convolutions.
+        bias: of all convolutions.
+        global_channels: of a condition that holds for the whole signal; 0 for none.
+        local_channels: of a condition that runs along with the signal; 0 for none.
+        conditioning: "add" or "film".
+        lookahead: inputs that each block reads beyond its present: one number for all, or one for each.
+        boundary: "zeros" (each block sees zeros before the start) or "silence" (the response to a silent input).
+
+    Shape:
+        ``(batch, channels, time)`` to ``(batch, skip_channels or channels, time)``. Conditions: ``global_condition``
+        ``(batch, global_channels)``, ``local_condition`` ``(batch, local_channels, time)``.
+
+    Raises:
+        ValueError: if there is no dilation or an argument is out of its range.
+
+    Example:
+        >>> stack = DilatedStack(16, kernel_size=3, dilations=[1, 2, 4, 8])
+        >>> stack(torch.zeros(1, 16, 100)).shape, stack.receptive_field
+        (torch.Size([1, 16, 100]), 31)
+    """
+
+    aligned: ClassVar[tuple[str, ...]] = ("local_condition",)
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        dilations: Sequence[int],
+        *,
+        skip_channels: int | None = None,
+        gate: Gate = "tanh",
+        norm: NormName = "none",
+        dropout: float = 0.0,
+        groups: int = 1,
+        bias: bool = True,
+        global_channels: int = 0,
+        local_channels: int = 0,
+        conditioning: Conditioning = "add",
+        lookahead: int | Sequence[int] = 0,
+        boundary: Boundary = "zeros",
+    ) -> None:
+        super().__init__()
+        if not dilations:
+            raise ValueError("expected at least one dilation, got none")
+        lookaheads = [lookahead] * len(dilations) if isinstance(lookahead, int) else list(lookahead)
+        if len(lookaheads) != len(dilations):
+            raise ValueError(f"expected a lookahead for each of {len(dilations)} dilations, got {len(lookaheads)}")
+        self.channels = channels
+        self.skip_channels = skip_channels
+        self.dilations = tuple(dilations)
+        self.local_channels = local_channels
+        self.boundary = boundary
+        self.blocks = nn.ModuleList(
+            GatedResidualBlock(
+                channels,
+                kernel_size,
+                dilation,
+                skip_channels=skip_channels,
+                project_residual=skip_channels is None or i + 1 < len(dilations),
+                gate=gate,
+                norm=norm,
+                dropout=dropout,
+                groups=groups,
+                bias=bias,
+                global_channels=global_channels,
+                local_channels=local_channels,
+                conditioning=conditioning,
+                lookahead=ahead,
+            )
+            for i, (dilation, ahead) in enumerate(zip(dilations, lookaheads, strict=True))
+        )
+        # The skip sum waits for each block's lookahead; the condition waits for that of all blocks before.
+        self.skip_delays = nn.ModuleList(Delay(ahead if skip_channels else 0) for ahead in lookaheads)
+        before = [sum(lookaheads[:i]) if local_channels else 0 for i in range(len(lookaheads))]
+        self.condition_delays = nn.ModuleList(Delay(samples) for samples in before)
+
+    @property
+    def field(self) -> Field:
+        field = Field.identity()
+        for block in self._blocks():
+            field = field.then(block.field)
+        return field
+
+    @property
+    def preroll(self) -> int:
+        return sum(block.preroll for block in self._blocks())
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        parts = ("blocks", "skip_delays", "condition_delays")
+        children = [(f"{part}.{i}", child) for part in parts for i, child in enumerate(getattr(self, part))]
+        return tuple(f"{path}.{name}" for path, child in children for name in child.state_names)
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.channels,)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.skip_channels or self.channels,)
+
+    def step(
+        self, x: Tensor, state: State, global_condition: Tensor | None = None, local_condition: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        count = len(self.blocks)
+        parts = split_state(state, (*self.blocks, *self.skip_delays, *self.condition_delays))
+        own, skips, conditions = list(parts[:count]), list(parts[count : 2 * count]), list(parts[2 * count :])
+        total: Tensor | None = None
+        for i, block in enumerate(self._blocks()):
+            condition = local_condition
+            if condition is not None:
+                condition, conditions[i] = _delay(self.condition_delays[i]).step(condition, conditions[i])
+            x, skip, own[i] = block.step_parts(x, own[i], global_condition, condition)
+            if skip is not None:
+                previous = torch.zeros_like(skip) if total is None else total
+                previous, skips[i] = _delay(self.skip_delays[i]).step(previous, skips[i])
+                total = skip if total is None else previous + skip
+        return (x if total is None else total), tuple(t for part in (*own, *skips, *conditions) for t in part)
+
+    def start(self, x: Tensor, silence: bool, global_condition: Tensor | None = None) -> tuple[Tensor, State]:
+        states: list[list[State]] = [[], [], []]
+        condition = x.new_zeros(x.shape[0], self.local_channels, x.shape[-1])
+        total = x.new_zeros(x.shape[0], *self.output_shape(x.shape[1:-1]), x.shape[-1])
+        for i, block in enumerate(self._blocks()):
+            out, own = block.start(x, silence, global_condition)
+            total, skip_state = _delay(self.skip_delays[i]).start(total, silence=True)
+            x, skip = (out, None) if isinstance(out, Tensor) else out
+            total = total if skip is None else total + skip
+            states[0].append(own)
+            states[1].append(skip_state)
+            states[2].append(_delay(self.condition_delays[i]).start(condition, silence=True)[1])
+        output = x if self.skip_channels is None else total
+        return output, tuple(t for group in states for part in group for t in part)
+
+    def _blocks(self) -> list[GatedResidualBlock]:
+        return cast(Any, list(self.blocks))
+
+
+def _delay(module: nn.Module) -> Delay:
+    return cast(Delay, module)

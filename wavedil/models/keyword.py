@@ -1,0 +1,119 @@
+"""Keyword models: a front end, a dilated gated stack, and a classifier over an exact average of time."""
+
+import torch
+from torch import Tensor, nn
+
+from wavedil.config import ModelConfig
+from wavedil.features import LogMel
+from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
+from wavedil.receptive import exponential_dilations
+
+
+class KeywordModel(Chain):
+    """Waveform in, logits for each frame out; the last frame's are those of the clip.
+
+    ``front`` turns samples into frames (log-mel, or strided convolutions), ``body`` into features for each frame, ``pool``
+    averages them over the window and ``classifier`` is linear. All of it is causal and streams.
+
+    Args:
+        config: which front end and which sizes.
+        n_classes: number of labels.
+        sample_rate: of the waveform, in Hz.
+
+    Shape:
+        ``(batch, 1, time)`` to logits ``(batch, n_classes, time // hop)``.
+
+    Raises:
+        ValueError: if the sizes do not fit each other.
+    """
+
+    def __init__(self, config: ModelConfig, n_classes: int, sample_rate: int = 16_000) -> None:
+        has_spectrogram = config.name == "mel"
+        front = LogMel(sample_rate, config.features) if has_spectrogram else raw_front(config)
+        window = max(round(config.window_ms / 1000 * sample_rate / front.hop), 1)
+        super().__init__(
+            ("front", front),
+            ("body", keyword_body(config)),
+            ("pool", CausalAvgPool1d(window, stride=1)),
+            ("head", Chain(nn.Dropout(config.dropout), nn.Conv1d(config.skip_channels, n_classes, 1))),
+            boundary=config.boundary,
+        )
+        self.config = config
+        self.n_classes = n_classes
+        self.sample_rate = sample_rate
+        self.has_spectrogram = has_spectrogram
+        self.window = window
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """What the front end makes of a waveform ``(batch, 1, time)``: ``(batch, channels, frames)``."""
+        front = self._layers()[0]
+        before = waveform.new_zeros(*waveform.shape[:-1], self.hop)
+        return front.step(waveform, front.start(before, self.boundary == "silence")[1])[0]
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits ``(batch, n_classes)`` of the last frame, from the front end's features of a whole clip.
+
+        Only the average that the last frame needs is computed, as training wants it.
+        """
+        front, body, pool, head = self._layers()
+        before = features.new_zeros(features.shape[0], 1, self.hop)
+        silence = self.boundary == "silence"
+        past, body_state = body.start(front.start(before, silence)[0].to(features.dtype), silence)
+        frames = body.step(features, body_state)[0]
+        if frames.shape[-1] < self.window:
+            frames = torch.cat([*pool.start(past, silence)[1], frames], dim=-1)
+        average = frames[..., -self.window :].mean(-1, keepdim=True)
+        return head(average).squeeze(-1)
+
+    def clip_logits(self, waveform: Tensor) -> Tensor:
+        """Logits ``(batch, n_classes)`` of a whole clip ``(batch, 1, time)``: those of its last frame."""
+        return self.classify(self.features(waveform))
+
+
+def raw_front(config: ModelConfig) -> Chain:
+    """Strided causal convolutions from the waveform to frames; each kernel is twice its stride, so that frames overlap.
+
+    Raises:
+        ValueError: if the stages' channels and strides are not equally many.
+    """
+    channels, strides = config.stem_channels, config.stem_strides
+    if not channels or len(channels) != len(strides):
+        raise ValueError(f"expected as many stem_channels as stem_strides, got {channels} and {strides}")
+    layers: list[nn.Module] = []
+    for before, after, stride in zip([1, *channels[:-1]], channels, strides, strict=True):
+        layers += [CausalConv1d(before, after, 2 * stride, stride, bias=False), BatchNorm1d(after), nn.ReLU()]
+    return Chain(*layers)
+
+
+def keyword_body(config: ModelConfig) -> Chain:
+    """From the front end's frames to features for the classifier, ``(batch, skip_channels, frames)``."""
+    stack = DilatedStack(
+        config.channels,
+        config.kernel_size,
+        exponential_dilations(config.cycles, config.depth),
+        skip_channels=config.skip_channels,
+        gate=config.gate,
+        norm=config.norm,
+        dropout=config.dropout,
+    )
+    if config.name == "mel":
+        bands = config.features.n_mels
+        entry: list[nn.Module] = [BatchNorm1d(bands), CausalConv1d(bands, config.channels, 3)]
+    else:
+        entry = [CausalConv1d(config.stem_channels[-1], config.channels, 1)]
+    width = config.skip_channels
+    return Chain(*entry, stack, BatchNorm1d(width), nn.ReLU(), CausalConv1d(width, width, 1), nn.ReLU())
+
+
+def build_model(config: ModelConfig, n_classes: int, sample_rate: int = 16_000) -> KeywordModel:
+    """The keyword model that a config describes.
+
+    Args:
+        config: front end and sizes.
+        n_classes: number of labels.
+        sample_rate: of the waveform, in Hz.
+    """
+    return KeywordModel(config, n_classes, sample_rate)

@@ -1,0 +1,164 @@
+"""Which inputs an output reads, exactly, through any chain or branching of layers.
+
+A layer's output n reads an interval of inputs. For a convolution the interval moves by the stride with each output; for
+a transposed convolution it depends on the phase of n as well. Both are periodic: some outputs further on, the interval
+is the same, some inputs further on. :class:`Field` keeps one period, so composition is exact for every phase.
+Sources: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019, for the
+chain; intervals instead of centres, because a causal residual block has no common centre.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+# The interval of an output that reads nothing: the neutral element of the hull.
+_EMPTY = (math.inf, -math.inf)
+
+
+def dilated_span(kernel_size: int, dilation: int = 1) -> int:
+    """Inputs from the first tap of a dilated kernel to its last, ``dilation * (kernel_size - 1) + 1``."""
+    return dilation * (kernel_size - 1) + 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """One period of a periodic interval map from outputs to inputs.
+
+    Output ``outputs * m + p`` reads the inputs ``inputs * m + starts[p]`` to ``inputs * m + ends[p]``, both included, for
+    every integer m. Offsets may be infinite: minus infinity at a start is "the whole past".
+
+    Attributes:
+        outputs: outputs in a period.
+        inputs: inputs in a period.
+        starts: first input read by each output of period 0.
+        ends: last input read by each output of period 0.
+
+    Example:
+        >>> first = Field.convolution(kernel_size=3, padding=2)
+        >>> second = Field.convolution(kernel_size=3, dilation=2, padding=4)
+        >>> first.then(second).receptive_field
+        7
+    """
+
+    outputs: int
+    inputs: int
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.outputs < 1 or self.inputs < 1:
+            raise ValueError(f"a period needs inputs and outputs, got {self.inputs} and {self.outputs}")
+        if not len(self.starts) == len(self.ends) == self.outputs:
+            raise ValueError(f"expected {self.outputs} starts and ends, got {len(self.starts)} and {len(self.ends)}")
+
+    @classmethod
+    def identity(cls) -> "Field":
+        """Output n reads input n."""
+        return cls(1, 1, (0,), (0,))
+
+    @classmethod
+    def convolution(cls, kernel_size: int, stride: int = 1, dilation: int = 1, padding: int = 0) -> "Field":
+        """Output n reads ``n * stride - padding`` up to ``dilation * (kernel_size - 1)`` further (pooling likewise).
+
+        Args:
+            kernel_size: taps.
+            stride: inputs between outputs.
+            dilation: inputs between taps.
+            padding: inputs imagined before the first one; negative where the first inputs are skipped.
+        """
+        _require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        return cls(1, stride, (-padding,), (dilated_span(kernel_size, dilation) - 1 - padding,))
+
+    @classmethod
+    def transposed(cls, kernel_size: int, stride: int = 1, dilation: int = 1, padding: int = 0) -> "Field":
+        """Output o reads every input i with ``i * stride + dilation * t = o + padding`` for a tap t.
+
+        Without dilation these are ``ceil((o + padding - kernel_size + 1) / stride)`` to ``floor((o + padding) / stride)``.
+
+        Args:
+            kernel_size: taps.
+            stride: outputs between inputs.
+            dilation: outputs between taps.
+            padding: outputs cut off at the start.
+        """
+        _require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        intervals = []
+        for o in range(stride):
+            positions = [o + padding - dilation * t for t in range(kernel_size)]
+            inputs = [position // stride for position in positions if position % stride == 0]
+            intervals.append((min(inputs), max(inputs)) if inputs else _EMPTY)
+        return cls(stride, 1, tuple(start for start, _ in intervals), tuple(end for _, end in intervals))
+
+    @classmethod
+    def delay(cls, samples: int) -> "Field":
+        """Output n reads input ``n - samples``."""
+        return cls(1, 1, (-samples,), (-samples,))
+
+    def at(self, output: int) -> tuple[float, float]:
+        """First and last input that this output reads; (inf, -inf) where it reads none."""
+        period, phase = divmod(output, self.outputs)
+        return self.inputs * period + self.starts[phase], self.inputs * period + self.ends[phase]
+
+    def then(self, following: "Field") -> "Field":
+        """The field of ``following(self(x))`` in terms of x."""
+        common = math.lcm(self.outputs, following.inputs)
+        outputs = following.outputs * (common // following.inputs)
+        intervals = [self._hull_of(*following.at(p)) for p in range(outputs)]
+        inputs = self.inputs * (common // self.outputs)
+        return Field(outputs, inputs, tuple(a for a, _ in intervals), tuple(b for _, b in intervals))
+
+    def _hull_of(self, first: float, last: float) -> tuple[float, float]:
+        """Hull of what the outputs ``first`` to ``last`` read; only one period at either end can decide it."""
+        if first > last:
+            return _EMPTY
+        start, end = -math.inf, math.inf
+        if first > -math.inf:
+            start = min(self.at(n)[0] for n in range(int(first), int(min(last, first + self.outputs - 1)) + 1))
+        if last < math.inf:
+            end = max(self.at(n)[1] for n in range(int(max(first, last - self.outputs + 1)), int(last) + 1))
+        return start, end
+
+    def union(self, other: "Field") -> "Field":
+        """Hull with the field of a parallel branch.
+
+        Raises:
+            ValueError: if the branches have different strides, so that their outputs cannot be added.
+        """
+        if self.stride != other.stride:
+            raise ValueError(f"parallel branches must have one stride, got {self.stride} and {other.stride}")
+        outputs = math.lcm(self.outputs, other.outputs)
+        pairs = [(self.at(p), other.at(p)) for p in range(outputs)]
+        starts = tuple(min(a[0], b[0]) for a, b in pairs)
+        ends = tuple(max(a[1], b[1]) for a, b in pairs)
+        return Field(outputs, self.inputs * (outputs // self.outputs), starts, ends)
+
+    @property
+    def stride(self) -> Fraction:
+        """Inputs an output, on average."""
+        return Fraction(self.inputs, self.outputs)
+
+    @property
+    def receptive_field(self) -> int | float:
+        """Inputs from the first that an output reads to the last, the largest over the phases."""
+        return max(max(end - start + 1, 0) for start, end in zip(self.starts, self.ends, strict=True))
+
+    @property
+    def smallest_receptive_field(self) -> int | float:
+        """The smallest over the phases; 0 where an output reads nothing."""
+        return min(max(end - start + 1, 0) for start, end in zip(self.starts, self.ends, strict=True))
+
+    @property
+    def history(self) -> int | float:
+        """How far back of a period's newest input its outputs reach."""
+        return max(self.inputs - 1 - min(self.starts), 0)
+
+    @property
+    def lookahead(self) -> int | float:
+        """How far beyond a period's newest input its outputs reach: 0 for a causal layer, whatever its stride."""
+        return max(max(self.ends) - (self.inputs - 1), 0)
+
+
+def _require_positive(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

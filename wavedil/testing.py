@@ -1,0 +1,281 @@
+"""The streaming contract, checked: for the layers of this package and for anybody's own.
+
+Each check is public and stands alone; :func:`verify_streaming_contract` runs them all and reports the errors it measured.
+"""
+
+import copy
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavedil.layers.base import StreamingModule, drop_first, with_tail
+from wavedil.streaming import Stream
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Largest differences found, relative to the largest value compared (at least 1).
+
+    Attributes:
+        float64: between streamed and offline outputs in float64.
+        float32: likewise in float32.
+        gradients: between streamed and offline gradients of input and parameters, in float64.
+        backends: between eager and each of the other ways of running that were asked for, in float32.
+    """
+
+    float64: float
+    float32: float
+    gradients: float
+    backends: dict[str, float]
+
+
+def verify_streaming_contract(
+    module: StreamingModule,
+    *,
+    shape: Sequence[int] = (),
+    time: int | None = None,
+    batch_size: int = 2,
+    conditions: dict[str, Tensor] | None = None,
+    chunkings: int = 3,
+    backends: Sequence[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Check that a module streams: outputs, gradients, state, reach, and the ways of running it.
+
+    Args:
+        module: a layer or model; a copy in evaluation mode is checked.
+        shape: the axes between batch and time, for modules that do not know them.
+        time: samples in the signal; None takes a few receptive fields, within reason.
+        batch_size: sessions.
+        conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as ``time``.
+        chunkings: how many random ragged chunkings are tried, besides the shortest chunks.
+        backends: also run by "compile" (``torch.compile(fullgraph=True)``), "export" (``torch.export``), "onnx" (ONNX Runtime).
+        seed: of signal and chunkings.
+
+    Returns:
+        The errors measured.
+
+    Raises:
+        AssertionError: naming what does not hold, expected and actual.
+    """
+    from wavedil import export
+
+    conditions = conditions or {}
+    signal = random_signal(module, shape, time, batch_size, seed)
+    rng = random.Random(seed)
+    chunkings_of_time = [shortest_chunks(module.hop, signal.shape[-1])]
+    chunkings_of_time += [ragged_chunks(module.hop, signal.shape[-1], rng) for _ in range(chunkings)]
+    errors: dict[torch.dtype, float] = {}
+    for dtype in (torch.float64, torch.float32):
+        twin, x, given = _cast(module, signal, conditions, dtype)
+        errors[dtype] = max(check_outputs(twin, x, chunks, given) for chunks in chunkings_of_time)
+    twin, x, given = _cast(module, signal, conditions, torch.float64)
+    gradients = check_gradients(twin, x, chunkings_of_time[-1], given)
+    check_state(twin, x, given)
+    check_reach(twin, x, given)
+    check_stream(twin, x, given, rng)
+    twin, x, given = _cast(module, signal, conditions, torch.float32)
+    found = {name: export.check_backend(name, twin, x, given) for name in backends}
+    for name, error in found.items():
+        require(error <= TOLERANCE[torch.float32], f"{name} differs from eager by {error:.2e}, expected at most 1e-5")
+    return Report(errors[torch.float64], errors[torch.float32], gradients, found)
+
+
+def check_outputs(module: StreamingModule, x: Tensor, chunks: Sequence[int], conditions: dict[str, Tensor]) -> float:
+    """Concatenated steps equal forward; the relative difference."""
+    with torch.no_grad():
+        offline = parts_of(module(x, **conditions))
+        streamed = parts_of(stream_by_steps(module, x, chunks, conditions))
+    error = max(relative_error(a, b) for a, b in zip(streamed, offline, strict=True))
+    limit = TOLERANCE[x.dtype]
+    require(
+        error <= limit,
+        f"chunks {list(chunks[:8])}...: streamed differs by {error:.2e} ({x.dtype}), expected {limit:.0e}",
+    )
+    return error
+
+
+def check_gradients(module: StreamingModule, x: Tensor, chunks: Sequence[int], conditions: dict[str, Tensor]) -> float:
+    """Gradients of input and parameters are the same streamed and offline; the relative difference."""
+    inputs = [p for p in module.parameters() if p.requires_grad]
+
+    def gradients(streamed: bool) -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        y = stream_by_steps(module, leaf, chunks, conditions) if streamed else module(leaf, **conditions)
+        # Different weights for each output, so that no two errors can cancel.
+        loss = sum(
+            (part * torch.linspace(-1, 2, part.numel()).to(part).reshape(part.shape)).sum() for part in parts_of(y)
+        )
+        assert isinstance(loss, Tensor)
+        return list(torch.autograd.grad(loss, [leaf, *inputs], allow_unused=True, materialize_grads=True))
+
+    error = max(relative_error(a, b) for a, b in zip(gradients(True), gradients(False), strict=True))
+    require(error <= 1e-10, f"streamed gradients differ by {error:.2e}, expected at most 1e-10")
+    return error
+
+
+def check_state(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
+    """The state is a flat tuple, batch first, of the signal's type, never changed in place, never aliased, never saved."""
+    steady = {name: value for name, value in conditions.items() if name not in module.aligned}
+    running = {name: value[..., : module.hop] for name, value in conditions.items() if name in module.aligned}
+    names = module.state_names
+    with torch.no_grad():
+        state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+        require(isinstance(state, tuple), f"the state is a {type(state).__name__}, expected a flat tuple of tensors")
+        require(len(names) == len(state), f"{len(names)} state_names for {len(state)} tensors")
+        require(len(set(names)) == len(names), f"state_names are not distinct: {names}")
+        for _ in range(2):
+            before, chunk = [t.clone() for t in state], x[..., : module.hop].clone()
+            outputs, following = module.step(chunk, state, **steady, **running)
+            others = {"the chunk": chunk, **{f"output {i}": y for i, y in enumerate(parts_of(outputs))}}
+            for name, old, kept, new in zip(names, state, before, following, strict=True):
+                require(torch.equal(old, kept), f"state {name} was changed in place")
+                require(old.shape[0] == x.shape[0], f"state {name} is {tuple(old.shape)}, expected batch first")
+                require(new.dtype == x.dtype, f"state {name} is {new.dtype}, expected {x.dtype}")
+                require(new.shape == old.shape, f"state {name} went from {tuple(old.shape)} to {tuple(new.shape)}")
+                for what, other in {**others, "the state before": old}.items():
+                    require(not _share_memory(new, other), f"state {name} shares memory with {what}")
+            state = following
+    saved = set(module.state_dict()) & set(names)
+    require(not saved, f"state {sorted(saved)} is in the state_dict")
+
+
+def _share_memory(a: Tensor, b: Tensor) -> bool:
+    return a.numel() > 0 and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
+    """An output reads the inputs that ``field`` says, no fewer and no more, by probing with NaN.
+
+    NaN survives every multiplication, even by a weight of zero, so what reaches an output is seen exactly. For an output of
+    each phase: NaN in the first input of its interval, or in the last, must make it NaN; NaN in all others must not.
+    """
+    field, time = module.field, x.shape[-1] // module.hop * module.hop
+    x = x[..., :time]
+    conditions = {k: v[..., :time] if k in module.aligned else v for k, v in conditions.items()}
+    with torch.no_grad():
+        count = parts_of(module(x, **conditions))[0].shape[-1]
+        # The newest outputs whose intervals end inside the signal: their intervals also start inside it, if any do.
+        inside = [n for n in range(count) if 0 <= field.at(n)[1] < time][-field.outputs :]
+        rows, expected = [], []
+        for n in inside:
+            start, end = field.at(n)
+            within = torch.zeros(time, dtype=torch.bool)
+            within[max(int(start), 0) : int(end) + 1] = True
+            rows.append(x[:1].masked_fill(~within.to(x.device), float("nan")))
+            expected.append((n, False, f"an input outside {start} to {end}"))
+            for edge in {start, end} if start >= 0 else {end}:
+                rows.append(x[:1].clone())
+                rows[-1][..., int(edge)] = float("nan")
+                expected.append((n, True, f"input {edge}"))
+        same = {name: value[:1].expand(len(rows), *value.shape[1:]) for name, value in conditions.items()}
+        outputs = parts_of(module(torch.cat(rows), **same))
+    require(bool(inside), f"a signal of {time} samples holds no whole receptive field of {field.receptive_field}")
+    for row, (n, reached, what) in enumerate(expected):
+        actual = any(bool(y[row, ..., n].isnan().any()) for y in outputs)
+        require(
+            actual == reached, f"{what} {'does not reach' if reached else 'reaches'} output {n}, unlike the field says"
+        )
+
+
+def check_stream(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor], rng: random.Random) -> None:
+    """:class:`Stream`, fed by ragged chunks from single samples up, and flushed, equals forward."""
+    running = {name: value for name, value in conditions.items() if name in module.aligned}
+    steady = {name: value for name, value in conditions.items() if name not in module.aligned}
+    if running and module.tail:
+        # A condition that runs along also runs behind the signal's end, where flush cannot know it.
+        return
+    stream = Stream(module, x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+    outputs, position = [], 0
+    while position < x.shape[-1]:
+        size = min(rng.choice((1, 2, 3, module.hop, 7 * module.hop + 1, 1000)), x.shape[-1] - position)
+        moment = slice(position, position + size)
+        outputs.append(parts_of(stream.push(x[..., moment], **{k: v[..., moment] for k, v in running.items()})))
+        position += size
+    if not running:
+        outputs.append(parts_of(stream.flush()))
+    with torch.no_grad():
+        offline = parts_of(module(x, **conditions))
+    streamed = [torch.cat(parts, dim=-1) for parts in zip(*outputs, strict=True)]
+    for got, expected in zip(streamed, offline, strict=True):
+        require(got.shape == expected.shape, f"Stream gave {tuple(got.shape)}, forward {tuple(expected.shape)}")
+        error = relative_error(got, expected)
+        require(error <= TOLERANCE[x.dtype], f"Stream differs from forward by {error:.2e}")
+
+
+def stream_by_steps(module: StreamingModule, x: Tensor, chunks: Sequence[int], conditions: dict[str, Tensor]) -> Any:
+    """What the steps over these chunks give, concatenated and aligned with ``forward``."""
+    x, conditions = with_tail(module, x, conditions)
+    steady = {name: value for name, value in conditions.items() if name not in module.aligned}
+    state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+    outputs, position = [], 0
+    for size in [*chunks[:-1], x.shape[-1] - sum(chunks[:-1])]:
+        moment = slice(position, position + size)
+        running = {name: value[..., moment] for name, value in conditions.items() if name in module.aligned}
+        y, state = module.step(x[..., moment], state, **steady, **running)
+        outputs.append(parts_of(y))
+        position += size
+    joined = tuple(torch.cat(parts, dim=-1) for parts in zip(*outputs, strict=True))
+    return drop_first(joined, module.preroll)
+
+
+def random_signal(
+    module: StreamingModule, shape: Sequence[int], time: int | None, batch_size: int, seed: int
+) -> Tensor:
+    """Noise for the module, ``(batch_size, ..., time)`` in float64, a few receptive fields long unless ``time`` is given."""
+    if time is None:
+        reach = int(min(module.receptive_field + module.lookahead, 20_000))
+        time = max(2 * reach, 12 * module.hop) + module.hop // 2
+    generator = torch.Generator().manual_seed(seed)
+    axes = tuple(shape) or module.input_shape()
+    return torch.randn(batch_size, *axes, time, generator=generator, dtype=torch.float64)
+
+
+def shortest_chunks(hop: int, time: int) -> list[int]:
+    """Chunks of one hop; the last takes what is left."""
+    sizes = [hop] * (time // hop)
+    sizes[-1] += time % hop
+    return sizes
+
+
+def ragged_chunks(hop: int, time: int, rng: random.Random) -> list[int]:
+    """Chunks of random sizes of at least one hop, multiples of it or not."""
+    sizes, left = [], time
+    while left >= 2 * hop:
+        sizes.append(rng.randint(hop, min(max(4 * hop, 1 + left // 3), left - hop)))
+        left -= sizes[-1]
+    return [*sizes, left]
+
+
+def parts_of(outputs: Any) -> tuple[Tensor, ...]:
+    """Outputs as a tuple, whether the module gives one tensor or several."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest value expected or 1; infinite where the shapes differ."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    if not expected.numel():
+        return 0.0
+    error = float((actual - expected).abs().max() / expected.abs().max().clamp_min(1.0))
+    return error if error == error else float("inf")
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise AssertionError with the message unless it holds (``assert`` would vanish under ``python -O``)."""
+    if not holds:
+        raise AssertionError(message)
+
+
+def _cast(
+    module: StreamingModule, x: Tensor, conditions: dict[str, Tensor], dtype: torch.dtype
+) -> tuple[StreamingModule, Tensor, dict[str, Tensor]]:
+    twin = copy.deepcopy(module).eval().to(dtype)
+    return twin, x.to(dtype), {name: value.to(dtype) for name, value in conditions.items()}
