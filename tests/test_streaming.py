@@ -1,0 +1,140 @@
+"""Stream: sessions that start, stop, go back and are fed by whatever comes."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from wavedil import Stream
+from wavedil.layers import CausalConv1d, Chain, DilatedStack, GatedResidualBlock
+
+
+def strided() -> Chain:
+    return Chain(CausalConv1d(1, 4, 6, 4), nn.Tanh(), DilatedStack(4, 3, [1, 2]))
+
+
+def push_all(stream: Stream, signal: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    outputs = [stream.push(part) for part in signal.split(sizes, dim=-1)]
+    return torch.cat([*outputs, stream.flush()], dim=-1)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.sampled_from([0, 1, 2]))
+def test_any_chunks_give_forward(sizes, lookahead):
+    stack = DilatedStack(2, 3, [1, 2], skip_channels=3, lookahead=lookahead).eval()
+    signal = torch.randn(2, 2, sum(sizes) + 1)
+    streamed = push_all(Stream(stack, batch_size=2), signal, [*sizes, 1])
+    torch.testing.assert_close(streamed, stack(signal), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("moment", [5, 8, 11])
+def test_one_session_reset_while_the_other_goes_on(moment):
+    model = strided().eval()
+    first, second = torch.randn(2, 1, 1, 40)
+    stream = Stream(model, batch_size=2)
+    outputs = [stream.push(torch.cat([first[..., :moment], torch.randn(1, 1, moment)]))]
+    stream.reset(1)
+    for i in range(moment, 40):
+        outputs.append(stream.push(torch.cat([first[..., i : i + 1], second[..., i - moment : i - moment + 1]])))
+    joined = torch.cat(outputs, dim=-1)
+    count = joined.shape[-1]
+    torch.testing.assert_close(joined[:1], model(first)[..., :count], atol=1e-6, rtol=0)
+    fresh = model(second[..., : 40 - moment])
+    since = joined[1:, :, outputs[0].shape[-1] :]
+    torch.testing.assert_close(since, fresh[..., : since.shape[-1]], atol=1e-6, rtol=0)
+    # Out of step by part of a hop, a session may owe one hop's output, never more.
+    assert fresh.shape[-1] - since.shape[-1] <= 1
+
+
+def test_reset_with_lookahead_says_what_is_not_there_yet():
+    stack = DilatedStack(1, 3, [1, 2], lookahead=2).eval()
+    stream = Stream(stack, batch_size=2)
+    stream.push(torch.randn(2, 1, 20))
+    stream.reset(0)
+    fresh = torch.randn(1, 1, 9)
+    outputs = torch.cat([stream.push(torch.cat([chunk, chunk])) for chunk in fresh.split(2, dim=-1)], dim=-1)
+    assert outputs[0, :, : stack.preroll].isnan().all()
+    assert not outputs[1].isnan().any()
+    torch.testing.assert_close(outputs[:1, :, 4:], stack(fresh)[..., :5], atol=1e-6, rtol=0)
+
+
+def test_sessions_out_of_step_are_flushed_one_by_one():
+    stack = DilatedStack(1, 3, [1, 2], lookahead=2).eval()
+    stream = Stream(stack, batch_size=2)
+    first, second = torch.randn(2, 1, 1, 12)
+    outputs = stream.push(torch.cat([first, second]))
+    stream.reset(1)
+    stream.push(torch.cat([first[..., :1], second[..., :1]]))
+    with pytest.raises(ValueError, match="flush them one by one"):
+        stream.flush()
+    whole = torch.cat([first, first[..., :1]], dim=-1)
+    tail = stream.flush(0)
+    torch.testing.assert_close(tail[..., -4:], stack(whole)[..., -4:], atol=1e-6, rtol=0)
+    torch.testing.assert_close(stream.flush(1), stack(second[..., :1]), atol=1e-6, rtol=0)
+    assert outputs.shape[-1] == 12 - 4
+
+
+@pytest.mark.parametrize("model", [strided(), DilatedStack(1, 2, [1, 2, 4], lookahead=1)], ids=["strided", "ahead"])
+def test_snapshot_goes_back_and_shares_nothing(model):
+    model = model.eval()
+    signal = torch.randn(1, 1, 50)
+    stream = Stream(model)
+    stream.push(signal[..., :22])
+    snapshot = stream.snapshot()
+    after = stream.push(signal[..., 22:])
+    for _ in range(2):
+        stream.restore(snapshot)
+        assert torch.equal(stream.push(signal[..., 22:]), after)
+    for tensor in (*snapshot.state, *snapshot.pending):
+        tensor.fill_(float("nan"))
+    assert not stream.push(signal).isnan().any()
+
+
+def test_silence_gives_a_constant_before_the_first_sample():
+    stack = DilatedStack(3, 3, [1, 2, 4], skip_channels=2, boundary="silence").eval()
+    zeros = DilatedStack(3, 3, [1, 2, 4], skip_channels=2, boundary="zeros").eval()
+    zeros.load_state_dict(stack.state_dict())
+    silence = torch.zeros(1, 3, 40)
+    constant = stack(silence)
+    torch.testing.assert_close(constant, constant[..., :1].expand_as(constant), atol=1e-6, rtol=0)
+    # With zeros before every layer the biases still make an onset, which dies out within the receptive field.
+    onset = zeros(silence)
+    assert (onset[..., 0] - constant[..., 0]).abs().max() > 1e-3
+    torch.testing.assert_close(onset[..., 14:], constant[..., 14:], atol=1e-6, rtol=0)
+
+
+def test_a_pair_of_outputs_streams():
+    block = GatedResidualBlock(4, 2, 3, skip_channels=2, lookahead=1).eval()
+    signal = torch.randn(1, 4, 20)
+    stream = Stream(block)
+    pushed = [stream.push(chunk) for chunk in (signal[..., :0], signal[..., :7], signal[..., 7:])]
+    parts = [torch.cat(tensors, dim=-1) for tensors in zip(*pushed, stream.flush(), strict=True)]
+    for streamed, offline in zip(parts, block(signal), strict=True):
+        torch.testing.assert_close(streamed, offline, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Stream(strided()), "training mode: call eval"),
+        (lambda: Stream(strided().eval()).push(torch.zeros(2, 1, 4)), r"expected a chunk of \(1, 1, 'time'\), got \(2, 1, 4\)"),
+        (lambda: Stream(strided().eval()).reset(1), "session must be from 0 to 0, got 1"),
+        (lambda: Stream(strided().eval()).restore(Stream(strided().eval(), 2).snapshot()), "expected a snapshot of"),
+        (lambda: strided()(torch.zeros(1, 1, 3)), "expected at least 4 samples, got 3"),
+        (lambda: DilatedStack(4, 2, [1]).step(torch.zeros(1, 4, 3), ()), "expected a state of 1 tensors, got 0"),
+        (lambda: CausalConv1d(1, 1, 0), "kernel_size must be at least 1, got 0"),
+        (lambda: CausalConv1d(1, 1, 3, lookahead=3), "lookahead must be from 0 to 2 .* got 3"),
+        (lambda: Chain(CausalConv1d(1, 1, 3, lookahead=1), CausalConv1d(1, 1, 2, 2)), "expected a multiple of 2"),
+        (lambda: DilatedStack(4, 3, []), "at least one dilation"),
+        (lambda: GatedResidualBlock(4, 3, global_channels=2)(torch.zeros(1, 4, 9)), "global_condition: the layer was made for one"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_was_expected(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_chain_refuses_what_might_read_more_than_the_present():
+    with pytest.raises(TypeError, match="may read more than the present"):
+        Chain(nn.Conv1d(1, 1, 3))
