@@ -1,0 +1,192 @@
+"""Augmentation of clips in batches, on the device that they are on, with all chance from one generator."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wavedil.config import AugmentConfig
+
+_FULL_SCALE = 32768.0
+_BLOCK = 16  # clips at once on a CPU: their buffers stay in its cache, and the allocator gives no pages back
+
+
+class Augment:
+    """Shift, speed, gain and background noise for waveforms; silence made of noise; mixup.
+
+    Args:
+        config: how much of each; what is 0 is off, and all off gives the waveforms back.
+        sample_rate: in Hz.
+        noise: ``(samples,)`` int16, background noise; None or empty mixes none and makes no silence.
+        n_classes: size of the target distributions.
+        silence_index: the class whose waveforms are replaced by noise with a gain in [0, 1].
+    """
+
+    def __init__(
+        self,
+        config: AugmentConfig,
+        sample_rate: int,
+        noise: Tensor | None,
+        n_classes: int,
+        silence_index: int | None = None,
+    ) -> None:
+        self.config = config
+        self.max_shift = round(config.shift_ms * sample_rate / 1000)
+        self.noise = noise if noise is not None and len(noise) else None
+        self.n_classes = n_classes
+        self.silence_index = silence_index
+
+    def __call__(self, waveforms: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
+
+        Samples are not clipped: a gain may take them out of [-1, 1].
+
+        Args:
+            waveforms: ``(batch, samples)`` int16, or float in [-1, 1]; left as they are.
+            targets: ``(batch,)`` int64.
+            generator: on any device; the same one gives the same numbers wherever the waveforms are.
+
+        Returns:
+            Waveforms ``(batch, 1, samples)`` float32 and class probabilities ``(batch, n_classes)`` float32.
+        """
+        batch, samples = waveforms.shape
+        device = waveforms.device
+        if self.noise is not None:
+            self.noise = self.noise.to(device)
+        windows = None if self.noise is None else noise_windows(self.noise, samples)
+        draws = self._draw(targets, 0 if windows is None else len(windows), generator)
+        mixed = torch.empty(batch, samples, device=device)
+        size = _BLOCK if device.type == "cpu" else max(batch, 1)
+        for part in [slice(start, start + size) for start in range(0, batch, size)]:
+            rows = self._move(waveforms[part], draws.shift[part], draws.speed[part])
+            torch.mul(rows, _scale(draws.gain[part], waveforms), out=mixed[part])
+            if windows is not None:
+                noise = windows.index_select(0, draws.noise_start[part]).float()
+                mixed[part].addcmul_(noise, _scale(draws.noise_gain[part], windows))
+        probabilities = F.one_hot(targets, self.n_classes).float()
+        if self.config.mixup:
+            mixed, probabilities = _mixup(mixed, probabilities, self.config.mixup, generator)
+        return mixed.unsqueeze(1), probabilities
+
+    def _draw(self, targets: Tensor, n_windows: int, generator: torch.Generator) -> "_Draws":
+        config = self.config
+        chances = _uniform(7, len(targets), generator, targets.device)
+        gain = 10 ** (config.gain_db * (2 * chances[2] - 1) / 20)
+        noise_gain = config.noise_gain * chances[4] * (chances[3] < config.noise_probability)
+        if n_windows and self.silence_index is not None:
+            silent = targets == self.silence_index
+            gain = gain.masked_fill(silent, 0)
+            noise_gain = torch.where(silent, chances[6], noise_gain)
+        return _Draws(
+            shift=(chances[0] * (2 * self.max_shift + 1)).long() - self.max_shift,
+            speed=1 + config.speed * (2 * chances[1] - 1),
+            gain=gain,
+            noise_gain=noise_gain,
+            noise_start=(chances[5] * n_windows).long(),
+        )
+
+    def _move(self, rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
+        if self.config.speed:
+            return _warp(rows.float(), shift, speed)
+        return _shift(rows, shift, self.max_shift).float() if self.max_shift else rows.float()
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What chance decided for each clip of a batch, each ``(batch,)``; shift and start in samples."""
+
+    shift: Tensor
+    speed: Tensor
+    gain: Tensor
+    noise_gain: Tensor
+    noise_start: Tensor
+
+
+def plain(waveforms: Tensor) -> Tensor:
+    """Clips as a model takes them, not augmented: int16, or float in [-1, 1], to ``(batch, 1, samples)`` float32."""
+    return waveforms.float().mul(1 / _FULL_SCALE if waveforms.dtype == torch.int16 else 1.0).unsqueeze(1)
+
+
+def noise_windows(noise: Tensor, samples: int) -> Tensor:
+    """All windows of a noise recording, as a view.
+
+    Args:
+        noise: ``(time,)``, not empty; it is repeated if it is shorter than a window.
+        samples: length of a window.
+
+    Returns:
+        ``(starts, samples)``, one sample apart.
+    """
+    if len(noise) < samples:
+        noise = noise.repeat(-(-samples // len(noise)))
+    return noise.unfold(0, samples, 1)
+
+
+def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Mask bands of time and frequency by each clip's mean. Source: Park 2019, arXiv:1904.08779, without the warping.
+
+    Args:
+        features: ``(batch, channels, frames)``, such as log-mel; left as they are.
+        config: number and largest width of the masks; the widths are uniform from 0 up.
+        generator: on any device.
+
+    Returns:
+        Masked features of the same shape, dtype and device.
+    """
+    batch, channels, frames = features.shape
+    mask = torch.zeros(1, 1, 1, dtype=torch.bool, device=features.device)
+    for _ in range(config.time_masks if config.time_mask_frames else 0):
+        mask = mask | _bands(batch, frames, config.time_mask_frames, generator, features.device)[:, None, :]
+    for _ in range(config.frequency_masks if config.frequency_mask_bins else 0):
+        mask = mask | _bands(batch, channels, config.frequency_mask_bins, generator, features.device)[:, :, None]
+    return torch.where(mask, features.mean(dim=(1, 2), keepdim=True), features)
+
+
+def _bands(batch: int, length: int, widest: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """One random band a clip: ``(batch, length)`` bool."""
+    width, start = _uniform(2, batch, generator, device)[:, :, None]
+    width = (width * (min(widest, length) + 1)).long()
+    start = (start * (length - width + 1)).long()
+    positions = torch.arange(length, device=device)
+    return (positions >= start) & (positions < start + width)
+
+
+def _uniform(rows: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Numbers in [0, 1) ``(rows, batch)``, in float64 so that ``number * n`` reaches each of many integers."""
+    return torch.rand(rows, batch, generator=generator, dtype=torch.float64, device=generator.device).to(device)
+
+
+def _scale(gain: Tensor, waveforms: Tensor) -> Tensor:
+    full_scale = _FULL_SCALE if waveforms.dtype == torch.int16 else 1.0
+    return (gain / full_scale).float()[:, None]
+
+
+def _shift(rows: Tensor, shift: Tensor, most: int) -> Tensor:
+    """Each row later by its shift, with zeros where nothing is; picking windows is a plain copy, indexing is not."""
+    batch, samples = rows.shape
+    padded = F.pad(rows, (most, most))
+    starts = torch.arange(batch, device=rows.device) * padded.shape[1] + most - shift
+    return padded.view(-1).unfold(0, samples, 1).index_select(0, starts)
+
+
+def _warp(rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
+    """Each row faster by its speed, about its middle, and later by its shift; linear between the samples."""
+    samples = rows.shape[1]
+    middle = (samples - 1) / 2
+    time = torch.arange(samples, device=rows.device, dtype=torch.float32) - middle
+    offset = (middle - shift).float()[:, None] + 1  # one zero is put before
+    position = (time * speed.float()[:, None] + offset).clamp_(0, samples + 1)
+    before = position.long()
+    padded = F.pad(rows, (1, 2))
+    return torch.lerp(padded.gather(1, before), padded.gather(1, before + 1), position - before)
+
+
+def _mixup(waveforms: Tensor, probabilities: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mix each clip with another of the batch, shares from Beta(alpha, alpha). Source: Zhang 2017, arXiv:1710.09412."""
+    batch = len(waveforms)
+    concentration = torch.full((batch, 2), alpha, device=generator.device)
+    # torch.distributions draws by this operator too, but takes no generator.
+    share = torch.ops.aten._sample_dirichlet(concentration, generator)[:, :1].to(waveforms.device)
+    other = torch.randperm(batch, generator=generator, device=generator.device).to(waveforms.device)
+    return (torch.lerp(waveforms[other], waveforms, share), torch.lerp(probabilities[other], probabilities, share))
