@@ -1,7 +1,8 @@
 """The same step elsewhere: torch.export and ONNX, with named state inputs and outputs.
 
-What is exported is ``step``, which is also what ``forward`` runs: chunk and state in, outputs and next state out. The chunk's
-length and the batch size stay dynamic; lengths are multiples of the module's hop, so that the state's shapes never change.
+What is exported is ``step``, which is also what ``forward`` runs: chunk and state in, outputs and next state out. The
+chunk's length and the batch size stay dynamic; lengths are multiples of the module's hop, so that the state's shapes
+never change.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from wavedil.layers.base import State, StreamingModule, drop_first, with_tail
+from wavedil.layers.base import State, StreamingModule, drop_first, require_settled, with_tail
 
 # The longest chunk, in hops, that an exported step may be given: far beyond a day of audio, and still an int32.
 _MOST_HOPS = 1 << 20
@@ -47,8 +48,8 @@ def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tens
     Args:
         module: a layer or model in evaluation mode.
         shape: the axes between batch and time, for modules that do not know them.
-        conditions: an example of each condition that the module takes, for a batch of 2; what runs along with the samples
-            is cut or repeated to the example chunk.
+        conditions: an example of each condition that the module takes, for a batch of 2; what runs along with the
+            samples is cut or repeated to the example chunk.
 
     Returns:
         A program of ``(chunk, state, conditions)``, see :class:`Step`.
@@ -73,8 +74,8 @@ def to_onnx(
 ) -> None:
     """Write one step as an ONNX file.
 
-    Inputs are ``chunk``, ``state_<name>`` for each of ``module.state_names`` and the conditions by their names; outputs are
-    ``output`` (``output_0``, ``output_1`` where there are several) and ``next_state_<name>``. Start from
+    Inputs are ``chunk``, ``state_<name>`` for each of ``module.state_names`` and the conditions by their names; outputs
+    are ``output`` (``output_0``, ``output_1`` where there are several) and ``next_state_<name>``. Start from
     ``module.initial_state(batch_size)``. The file's metadata hold the hop, the latency and the lookahead in samples.
 
     Args:
@@ -127,8 +128,8 @@ class ExportedStep:
     """
 
     def __init__(self, program: ExportedProgram) -> None:
-        # The exporter guards against sizes of 1 wherever its example had more, for the sake of memory layout alone: what it
-        # computes holds for a single hop too, which verify_streaming_contract proves.
+        # The exporter guards against sizes of 1 wherever its example had more, for the sake of memory layout alone:
+        # what it computes holds for a single hop too, which verify_streaming_contract proves.
         self.program = program.module(check_guards=False)
 
     def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
@@ -239,8 +240,7 @@ def _example(
     module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]
 ) -> tuple[Tensor, State, dict[str, Tensor]]:
     """A chunk of a few hops for a batch of 2, the state before it and the conditions along with it."""
-    if module.training:
-        raise ValueError(f"{type(module).__name__} is in training mode: call eval() before exporting")
+    require_settled(module, "exporting")
     like = next(module.parameters(), torch.empty(0))
     chunk = like.new_zeros(2, *(shape or module.input_shape()), 3 * module.hop)
     steady = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}

@@ -9,13 +9,17 @@ from torch import Tensor
 from wavedil.config import Boundary, FeatureConfig
 from wavedil.layers.base import Window
 
+# Energy added to each band, 90 dB below full scale: it keeps the logarithm of digital silence near that of a quiet
+# room. Half of the bands of real clips lie below 1e-7, so that a higher floor would hide speech.
+FLOOR = 1e-9
+
 
 class LogMel(Window):
     """Logarithm of mel band energies of Hann-windowed frames, without centre padding.
 
-    Frame n covers the ``win_length`` samples that end with sample ``(n + 1) hop_length - 1``: it is complete when its newest hop
-    has arrived. Before the start there is silence. Mel scale ``2595 log10(1 + f / 700)`` (HTK), triangular bands of unit
-    height, energies scaled so that a full-scale sine gives about 1.
+    Frame n covers the ``win_length`` samples that end with sample ``(n + 1) hop_length - 1``: it is complete when its
+    newest hop has arrived. Before the start there is silence. Mel scale ``2595 log10(1 + f / 700)`` (HTK), triangular
+    bands of unit height, energies scaled so that a full-scale sine gives about 1.
 
     Args:
         sample_rate: in Hz.
@@ -60,8 +64,7 @@ class LogMel(Window):
             frames = x.to(self.window.dtype).squeeze(1).unfold(-1, self.span, self.step_size) * self.window
             spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self.config.n_fft))
             energies = spectrum.square().sum(-1) @ self.filters
-            # The floor, 60 dB below full scale, keeps the logarithm of digital silence in the range of quiet rooms.
-            return torch.log(energies + 1e-6).transpose(1, 2)
+            return torch.log(energies + FLOOR).transpose(1, 2)
 
     def extra_repr(self) -> str:
         return f"sample_rate={self.sample_rate}, {self.config}"

@@ -30,8 +30,8 @@ def dilated_convolution(
         flip: False for cross-correlation.
 
     Returns:
-        The convolution; on each axis of the kernel, with span ``d = l (k - 1) + 1``, the length is ``n - d + 1``, ``n`` or
-        ``n + d - 1`` by mode.
+        The convolution; on each axis of the kernel, with span ``d = l (k - 1) + 1``, the length is ``n - d + 1``, ``n``
+        or ``n + d - 1`` by mode.
 
     Raises:
         ValueError: for a kernel of other than 1 or 2 axes, a dilation below 1, or a kernel longer than the signal with

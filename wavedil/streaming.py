@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavedil.layers.base import State, StreamingModule, drop_first
+from wavedil.layers.base import State, StreamingModule, drop_first, require_settled
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Snapshot:
 class Stream:
     """One session, or a batch of them in step, of a streaming module.
 
-    Chunks may have any size, a single sample too: what does not fill the module's hop waits for the next chunk. All outputs
-    together, with those of :meth:`flush`, are those of ``module(signal)``.
+    Chunks may have any size, a single sample too: what does not fill the module's hop waits for the next chunk. All
+    outputs together, with those of :meth:`flush`, are those of ``module(signal)``.
 
     Args:
-        module: a layer or model, in evaluation mode.
+        module: a layer or model, in evaluation mode if it has batch norm or dropout.
         batch_size: number of sessions.
         shape: the axes between batch and time, for modules that do not know them (see ``initial_state``).
         dtype: of the signal; None takes the parameters'.
@@ -51,8 +51,7 @@ class Stream:
         device: torch.device | str | None = None,
         **conditions: Any,
     ) -> None:
-        if module.training:
-            raise ValueError(f"{type(module).__name__} is in training mode: call eval() before streaming")
+        require_settled(module, "streaming")
         self.module = module
         self.batch_size = batch_size
         self._conditions = conditions

@@ -1,6 +1,7 @@
 """The streaming contract, checked: for the layers of this package and for anybody's own.
 
-Each check is public and stands alone; :func:`verify_streaming_contract` runs them all and reports the errors it measured.
+Each check is public and stands alone; :func:`verify_streaming_contract` runs them all and reports the errors it
+measured.
 """
 
 import copy
@@ -53,9 +54,11 @@ def verify_streaming_contract(
         shape: the axes between batch and time, for modules that do not know them.
         time: samples in the signal; None takes a few receptive fields, within reason.
         batch_size: sessions.
-        conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as ``time``.
+        conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as
+            ``time``.
         chunkings: how many random ragged chunkings are tried, besides the shortest chunks.
-        backends: also run by "compile" (``torch.compile(fullgraph=True)``), "export" (``torch.export``), "onnx" (ONNX Runtime).
+        backends: also run by "compile" (``torch.compile(fullgraph=True)``), "export" (``torch.export``), "onnx" (ONNX
+            Runtime).
         seed: of signal and chunkings.
 
     Returns:
@@ -121,7 +124,7 @@ def check_gradients(module: StreamingModule, x: Tensor, chunks: Sequence[int], c
 
 
 def check_state(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
-    """The state is a flat tuple, batch first, of the signal's type, never changed in place, never aliased, never saved."""
+    """The state is a flat tuple, batch first, of the signal's type, never changed, never aliased, never saved."""
     steady = {name: value for name, value in conditions.items() if name not in module.aligned}
     running = {name: value[..., : module.hop] for name, value in conditions.items() if name in module.aligned}
     names = module.state_names
@@ -153,8 +156,9 @@ def _share_memory(a: Tensor, b: Tensor) -> bool:
 def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
     """An output reads the inputs that ``field`` says, no fewer and no more, by probing with NaN.
 
-    NaN survives every multiplication, even by a weight of zero, so what reaches an output is seen exactly. For an output of
-    each phase: NaN in the first input of its interval, or in the last, must make it NaN; NaN in all others must not.
+    NaN survives every multiplication, even by a weight of zero, so what reaches an output is seen exactly. For an
+    output of each phase: NaN in the first input of its interval, or in the last, must make it NaN; NaN in all others
+    must not.
     """
     field, time = module.field, x.shape[-1] // module.hop * module.hop
     x = x[..., :time]
@@ -228,7 +232,7 @@ def stream_by_steps(module: StreamingModule, x: Tensor, chunks: Sequence[int], c
 def random_signal(
     module: StreamingModule, shape: Sequence[int], time: int | None, batch_size: int, seed: int
 ) -> Tensor:
-    """Noise for the module, ``(batch_size, ..., time)`` in float64, a few receptive fields long unless ``time`` is given."""
+    """Noise for the module, ``(batch_size, ..., time)`` in float64, by default a few receptive fields long."""
     if time is None:
         reach = int(min(module.receptive_field + module.lookahead, 20_000))
         time = max(2 * reach, 12 * module.hop) + module.hop // 2

@@ -1,8 +1,8 @@
 """The streaming contract: what every layer and model of the package is.
 
-A module defines ``step`` alone. Offline, ``forward`` is one step over the whole signal from the initial state, so the two
-cannot part. With lookahead, the first outputs of a stream belong to times before the signal: ``forward`` drops them and
-makes up for them by zeros behind the end, which is what :class:`wavedil.Stream` does when it is flushed.
+A module defines ``step`` alone. Offline, ``forward`` is one step over the whole signal from the initial state, so the
+two cannot part. With lookahead, the first outputs of a stream belong to times before the signal: ``forward`` drops them
+and makes up for them by zeros behind the end, which is what :class:`wavedil.Stream` does when it is flushed.
 """
 
 import math
@@ -270,6 +270,22 @@ class Delay(Window):
 
     def apply_window(self, x: Tensor) -> Tensor:
         return x[..., : x.shape[-1] - self.samples]
+
+
+def require_settled(module: nn.Module, purpose: str) -> None:
+    """Refuse a module with layers that behave differently in training, as long as they are in training mode.
+
+    Args:
+        module: to be streamed or exported.
+        purpose: completes "call eval() before ...".
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    for name, layer in module.named_modules():
+        drops = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        if layer.training and (drops or isinstance(layer, nn.modules.batchnorm._BatchNorm)):
+            raise ValueError(f"{name or type(layer).__name__} is in training mode: call eval() before {purpose}")
 
 
 def with_tail(module: StreamingModule, x: Tensor, conditions: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

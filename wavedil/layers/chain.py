@@ -11,8 +11,8 @@ from wavedil.receptive import Field
 
 # torch's own modules that read no time but the present, whatever their arguments.
 _POINTWISE = (
-    nn.Identity, nn.Dropout, nn.Dropout1d, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh, nn.Sigmoid,
-    nn.Hardswish, nn.Softplus, nn.Softsign, nn.ReLU6,
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Tanh,
+    nn.Sigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.ReLU6,
 )  # fmt: skip
 
 
@@ -35,7 +35,8 @@ class Wrap(Pointwise):
         )
         if not (isinstance(module, _POINTWISE) or one_by_one):
             raise TypeError(
-                f"{module} may read more than the present: expected a streaming layer, an activation, dropout or a 1x1 Conv1d"
+                f"{module} may read more than the present: "
+                "expected a streaming layer, an activation, dropout or a 1x1 Conv1d"
             )
         self.module = module
 
@@ -50,12 +51,13 @@ class Chain(StreamingModule):
     """Streaming modules applied one after the other.
 
     Args:
-        modules: streaming modules, and plain torch ones that :class:`Wrap` takes; a pair ``(name, module)`` names its state
-            and parameters, else its index does.
+        modules: streaming modules, and plain torch ones that :class:`Wrap` takes; a pair ``(name, module)`` names its
+            state and parameters, else its index does.
         boundary: what all of them see before the first sample; see :class:`StreamingModule`.
 
     Raises:
-        ValueError: if lookahead comes before a stride that does not divide it: the outputs would fall between its steps.
+        ValueError: if lookahead comes before a stride that does not divide it: the outputs would fall between its
+            steps.
     """
 
     def __init__(self, *modules: nn.Module | tuple[str, nn.Module], boundary: Boundary = "zeros") -> None:

@@ -16,9 +16,9 @@ from wavedil.receptive.arithmetic import dilated_span
 class CausalConv1d(Window, nn.Conv1d):
     """A dilated convolution that reads no input after the newest of its own stride.
 
-    Output n reads the ``kernel_size`` inputs ``dilation`` apart that end with input ``(n + 1) stride - 1 + lookahead``: the
-    total padding is ``dilation (kernel_size - 1) + 1 - stride``, so the newest samples are never thrown away. Parameters
-    and their initialisation are those of ``torch.nn.Conv1d``, of which this is a subclass.
+    Output n reads the ``kernel_size`` inputs ``dilation`` apart that end with input ``(n + 1) stride - 1 + lookahead``:
+    the total padding is ``dilation (kernel_size - 1) + 1 - stride``, so the newest samples are never thrown away.
+    Parameters and their initialisation are those of ``torch.nn.Conv1d``, of which this is a subclass.
     Source: van den Oord 2016, section 2.1, arXiv:1609.03499.
 
     Args:
@@ -94,8 +94,8 @@ class CausalConv1d(Window, nn.Conv1d):
 class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
     """A transposed convolution of which output o reads no input after ``o // stride``.
 
-    Each input gives ``stride`` outputs at once; what a kernel longer than the stride adds to later outputs is computed when
-    they are due, from the last inputs, which are the state. Parameters are those of ``torch.nn.ConvTranspose1d``.
+    Each input gives ``stride`` outputs at once; what a kernel longer than the stride adds to later outputs is computed
+    when they are due, from the last inputs, which are the state. Parameters are those of ``torch.nn.ConvTranspose1d``.
 
     Args:
         in_channels: channels in.

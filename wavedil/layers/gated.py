@@ -20,9 +20,10 @@ Pair = tuple[Tensor, Tensor]
 class GatedResidualBlock(StreamingModule):
     """Dilated convolution, gate, and 1x1 convolutions onto the residual and, if asked for, the skip sum.
 
-    ``z = tanh(W_f * x + V_f c) . sigmoid(W_g * x + V_g c)``; residual ``x + W_r z``, skip ``W_s z``. Source: van den Oord 2016,
-    section 2.3 to 2.5, arXiv:1609.03499. With ``gate="glu"`` the tanh is left out (Dauphin 2017, arXiv:1612.08083); with
-    ``conditioning="film"`` the condition scales and shifts the gate's input (Perez 2018, arXiv:1709.07871).
+    ``z = tanh(W_f * x + V_f c) . sigmoid(W_g * x + V_g c)``; residual ``x + W_r z``, skip ``W_s z``. Source: van den
+    Oord 2016, section 2.3 to 2.5, arXiv:1609.03499. With ``gate="glu"`` the tanh is left out (Dauphin 2017,
+    arXiv:1612.08083); with ``conditioning="film"`` the condition scales and shifts the gate's input (Perez 2018,
+    arXiv:1709.07871).
 
     Args:
         channels: of input and residual.

@@ -86,8 +86,8 @@ def make_norm(name: NormName, channels: int) -> Pointwise | None:
 def add_weight_norm(module: Module) -> Module:
     """Give every convolution inside a weight norm, in place, its present weights kept.
 
-    Call it after the weights are initialised: an initialiser that writes ``weight`` afterwards would be undone by the next
-    forward. Source: Salimans and Kingma 2016, arXiv:1602.07868.
+    Call it after the weights are initialised: an initialiser that writes ``weight`` afterwards would be undone by the
+    next forward. Source: Salimans and Kingma 2016, arXiv:1602.07868.
 
     Args:
         module: any module.

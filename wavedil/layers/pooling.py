@@ -9,7 +9,8 @@ from wavedil.layers.conv import require_sizes
 
 
 class CausalAvgPool1d(Window):
-    """Average over the last ``kernel_size`` inputs, from a ring buffer of them: nothing drifts, however long the stream.
+    """Average over the last ``kernel_size`` inputs, from a ring buffer of them: nothing drifts, however long the
+    stream.
 
     Before the start the window holds zeros (or silence), and the divisor is always ``kernel_size``.
 

@@ -5,15 +5,15 @@ from torch import Tensor, nn
 
 from wavedil.config import ModelConfig
 from wavedil.features import LogMel
-from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
+from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack
 from wavedil.receptive import exponential_dilations
 
 
 class KeywordModel(Chain):
     """Waveform in, logits for each frame out; the last frame's are those of the clip.
 
-    ``front`` turns samples into frames (log-mel, or strided convolutions), ``body`` into features for each frame, ``pool``
-    averages them over the window and ``classifier`` is linear. All of it is causal and streams.
+    ``front`` turns samples into frames (log-mel, or strided convolutions), ``body`` into features for each frame,
+    ``pool`` averages them over the window and ``classifier`` is linear. All of it is causal and streams.
 
     Args:
         config: which front end and which sizes.

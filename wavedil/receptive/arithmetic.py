@@ -24,8 +24,8 @@ def dilated_span(kernel_size: int, dilation: int = 1) -> int:
 class Field:
     """One period of a periodic interval map from outputs to inputs.
 
-    Output ``outputs * m + p`` reads the inputs ``inputs * m + starts[p]`` to ``inputs * m + ends[p]``, both included, for
-    every integer m. Offsets may be infinite: minus infinity at a start is "the whole past".
+    Output ``outputs * m + p`` reads the inputs ``inputs * m + starts[p]`` to ``inputs * m + ends[p]``, both included,
+    for every integer m. Offsets may be infinite: minus infinity at a start is "the whole past".
 
     Attributes:
         outputs: outputs in a period.
@@ -73,7 +73,8 @@ class Field:
     def transposed(cls, kernel_size: int, stride: int = 1, dilation: int = 1, padding: int = 0) -> "Field":
         """Output o reads every input i with ``i * stride + dilation * t = o + padding`` for a tap t.
 
-        Without dilation these are ``ceil((o + padding - kernel_size + 1) / stride)`` to ``floor((o + padding) / stride)``.
+        Without dilation these are ``ceil((o + padding - kernel_size + 1) / stride)`` to ``floor((o + padding) /
+        stride)``.
 
         Args:
             kernel_size: taps.

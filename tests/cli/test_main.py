@@ -1,0 +1,129 @@
+"""The command line as a whole: it answers at once, and errors are one line."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+import wavedil
+from wavedil import cli
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_answers_without_importing_torch(argument):
+    heavy = "{'torch', 'torchaudio', 'numpy', 'soundfile', 'matplotlib', 'jsonargparse'}"
+    code = f"""
+import sys
+from wavedil.cli import main
+try:
+    main([{argument!r}])
+except SystemExit as done:
+    assert done.code == 0, done.code
+print('loaded:', sorted({heavy} & set(sys.modules)))
+"""
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "loaded: []"
+    assert wavedil.__version__ in result.stdout or "predict" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_help_of_a_subcommand_does_not_import_torch(command):
+    code = f"""
+import sys
+from wavedil.cli import main
+try:
+    main([{command!r}, '--help'])
+except SystemExit:
+    pass
+print('torch' in sys.modules)
+"""
+    assert run_python(code).stdout.splitlines()[-1] == "False"
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(name in printed and summary in printed for name, summary in cli.COMMANDS.items())
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"]])
+def test_no_or_wrong_command_is_a_usage_error(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: wavedil" in capsys.readouterr().err
+
+
+def command_that(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int = 0) -> None:
+    """Put a stand-in for ``wavedil predict`` in place."""
+
+    def run(args: object) -> int:
+        if error is not None:
+            raise error
+        return status
+
+    module = types.SimpleNamespace(add_arguments=lambda parser: None, run=run)
+    monkeypatch.setitem(sys.modules, "wavedil.cli.predict", module)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("x.toml: unknown key"), "wavedil: error: x.toml: unknown key\n"),
+        (FileNotFoundError("no checkpoint in runs/x"), "wavedil: error: no checkpoint in runs/x\n"),
+        (PermissionError(13, "Permission denied", "a.wav"), "wavedil: error: a.wav: permission denied\n"),
+        (RuntimeError(), "wavedil: error: RuntimeError\n"),
+    ],
+)
+def test_an_error_is_one_line_and_status_2(error, line, monkeypatch, capsys):
+    monkeypatch.delenv("WAVEDIL_TRACEBACK", raising=False)
+    command_that(monkeypatch, error)
+    assert cli.main(["predict"]) == 2
+    assert capsys.readouterr().err == line
+
+
+def test_traceback_on_request(monkeypatch):
+    command_that(monkeypatch, ValueError("seen"))
+    monkeypatch.setenv("WAVEDIL_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="seen"):
+        cli.main(["predict"])
+
+
+def test_errors_of_programming_are_not_hidden(monkeypatch):
+    command_that(monkeypatch, TypeError("a bug"))
+    with pytest.raises(TypeError):
+        cli.main(["predict"])
+
+
+def test_status_is_that_of_the_command(monkeypatch):
+    command_that(monkeypatch, None, status=1)
+    assert cli.main(["predict"]) == 1
+    command_that(monkeypatch, KeyboardInterrupt())
+    assert cli.main(["predict"]) == 130
+
+
+def test_a_closed_pipe_is_no_error():
+    code = """
+import sys, types
+from wavedil import cli
+def run(args):
+    for _ in range(100000):
+        print('a line that nobody reads')
+sys.modules['wavedil.cli.predict'] = types.SimpleNamespace(add_arguments=lambda parser: None, run=run)
+sys.exit(cli.main(['predict']))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import with_file_limit
+
+from wavedil.config import FeatureConfig, ModelConfig
+from wavedil.models import build_model
+from wavedil.training.checkpoint import CheckpointStore, ModelMeta, git_revision, load_model, save_model
+
+MODEL = ModelConfig(
+    channels=4, skip_channels=4, cycles=1, depth=2, window_ms=50.0, features=FeatureConfig(64, 64, 40, 6)
+)
+META = ModelMeta(("cat", "dog"), 8000, 800, MODEL, metrics={"val_accuracy": 0.5, "epoch": 3})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = build_model(MODEL, 2, 8000)
+    model.clip_logits(torch.randn(4, 1, 800))  # moves batch statistics off their start
+    save_model(tmp_path / "model", model, META)
+    return tmp_path / "model"
+
+
+def _edit(folder: Path, **changes: Any) -> None:
+    content = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_a_model_is_what_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, waveform = build_model(MODEL, 2, 8000), torch.randn(2, 1, 800)
+    model.clip_logits(waveform)
+    save_model(tmp_path / "model", model, META)
+    loaded, meta = load_model(tmp_path / "model")
+    assert meta == META
+    assert not loaded.training
+    assert torch.equal(loaded.clip_logits(waveform), model.eval().clip_logits(waveform))
+
+
+def test_a_run_folder_stands_for_its_best_model(folder: Path) -> None:
+    assert load_model(folder.parent)[1] == META
+
+
+def test_the_description_can_be_read_without_this_package(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    assert content["format_version"] == 1
+    assert content["labels"] == ["cat", "dog"]
+    assert content["model"]["features"]["n_mels"] == 6
+    assert content["sample_rate"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "expected format_version 1, got 2"),
+        ({"labels": ["cat"]}, r"weight '.*': expected \(1.*\), got \(2"),
+        ({"model": {"name": "cnn"}}, "'model.name'"),
+        ({"colour": "red"}, "not the description of a model"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused_by_name(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    _edit(folder, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_model(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_damaged_or_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / name).read_bytes()[:20])
+    with pytest.raises(ValueError, match=name):
+        load_model(folder)
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
+        load_model(folder)
+
+
+def _state(value: int) -> dict[str, Any]:
+    return {"value": value, "tensors": [torch.full((3,), float(value))], "none": None}
+
+
+def test_the_newest_complete_checkpoint_counts_and_two_are_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints")
+    assert store.load_newest() is None
+    files = {"model.safetensors": b"w", "config.json": b"{}"}
+    for step in (9, 10, 100):
+        store.save(step, files, _state(step))
+    assert [path.name for path in store.complete()] == ["step-00000010", "step-00000100"]
+    (tmp_path / "checkpoints" / "step-00000100" / "training.pt").unlink()
+    newest = store.load_newest()
+    assert newest is not None
+    assert newest["value"] == 10
+    assert torch.equal(newest["tensors"][0], torch.full((3,), 10.0))
+
+
+def test_a_full_disk_is_told_and_the_former_checkpoint_is_intact(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints")
+    files = {"model.safetensors": b"w", "config.json": b"{}"}
+    store.save(1, files, _state(1))
+    big = _state(2) | {"big": torch.zeros(10_000)}
+    with pytest.raises(RuntimeError, match=r"step-00000002: .*could not be written.*step-00000001 is intact.*--resume"):
+        with_file_limit(20_000, lambda: store.save(2, files, big))
+    assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
+    newest = store.load_newest()
+    assert newest is not None
+    assert newest["value"] == 1
+
+
+def test_a_damaged_training_state_is_named(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints")
+    path = store.save(1, {"model.safetensors": b"w", "config.json": b"{}"}, _state(1))
+    (path / "training.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match=r"training\.pt: damaged"):
+        store.load_newest()
+
+
+def test_the_revision_is_a_commit_or_unknown() -> None:
+    revision = git_revision()
+    assert revision is None or len(revision.removesuffix("-dirty")) == 40

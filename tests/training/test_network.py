@@ -1,0 +1,59 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import SAMPLE_RATE, SAMPLES, WORDS, tiny_config
+
+from wavedil.config import TrainConfig
+from wavedil.models import KeywordModel, build_model
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
+
+CONFIG = tiny_config(Path("none"), Path("none"))
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def _model(name: Any) -> KeywordModel:
+    torch.manual_seed(0)
+    return build_model(replace(CONFIG.model, name=name), len(WORDS), SAMPLE_RATE).eval()
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", ["mel", "raw"])
+def test_without_masks_it_is_the_model(name: str) -> None:
+    model, waveforms = _model(name), torch.randn(4, 1, SAMPLES)
+    network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=0, frequency_masks=0))
+    assert torch.equal(network(waveforms, _seeded(0)), model.clip_logits(waveforms))
+
+
+@pytest.mark.parametrize(("name", "masked"), [("mel", True), ("raw", False)])
+def test_spectrograms_are_masked_by_the_generator_and_waveforms_never(name: str, masked: bool) -> None:
+    model, waveforms = _model(name), torch.randn(4, 1, SAMPLES)
+    network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=2, time_mask_frames=10))
+    first, again, other = (network(waveforms, _seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) is not masked
+
+
+def test_the_spectrum_is_computed_in_float32_under_autocast() -> None:
+    model, waveforms = _model("mel"), torch.randn(4, 1, SAMPLES)
+    seen: list[torch.Tensor] = []
+    model.classify = lambda features: seen.append(features) or features  # type: ignore[method-assign]
+    network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=0))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(waveforms, _seeded(0))
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(seen[0], model.features(waveforms))
+
+
+def test_precision_and_compilation_follow_the_config_and_auto_is_plain_on_a_cpu() -> None:
+    assert choose_precision(TrainConfig(), CPU) == torch.float32
+    assert choose_precision(TrainConfig(precision="bfloat16"), CPU) == torch.bfloat16
+    assert choose_precision(TrainConfig(precision="float32"), CUDA) == torch.float32
+    assert not choose_compile(TrainConfig(), CPU)
+    assert choose_compile(TrainConfig(compile="on"), CPU)
+    assert not choose_compile(TrainConfig(compile="off"), CUDA)

@@ -1,0 +1,93 @@
+"""``wavedil predict``: the top words of audio files."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wavedil.data.index import AUDIO_SUFFIXES
+
+if TYPE_CHECKING:
+    from wavedil.detect import Prediction
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.epilog = (
+        "A file longer than the model's clip is streamed through the model and judged at the moment at which a word "
+        "scores best; that moment is shown. A file that cannot be read is named, the others are still done, and the "
+        "exit status is 1."
+    )
+    parser.add_argument("checkpoint", help="folder with model.safetensors and config.json, or a run folder")
+    parser.add_argument("audio", nargs="+", help="audio files, or folders of them; any rate and channel count")
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="words to show for each file (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--device", default="auto", help='"auto" (CUDA where there is one), "cpu" or "cuda"')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every file; 0 if all could be read, else 1."""
+    from wavedil.detect import load
+
+    if args.top < 1:
+        raise ValueError(f"--top: expected at least 1, got {args.top}")
+    spotter = load(args.checkpoint, args.device)
+    paths = [path for given in args.audio for path in _files(Path(given))]
+    width = max((len(str(path)) for path in paths), default=0)
+    entries: list[dict[str, Any]] = []
+    rates: Counter[int] = Counter()
+    mixed = 0
+    for path in paths:
+        try:
+            if path.is_dir():
+                raise ValueError(f"{path}: no audio files in this folder")
+            prediction = spotter.locate(path)
+        except (OSError, ValueError) as error:
+            print(f"wavedil: error: {error}", file=sys.stderr)
+            entries.append({"file": str(path), "error": str(error)})
+            continue
+        rates[prediction.waveform.original_rate] += 1
+        mixed += prediction.waveform.original_channels > 1
+        entries.append(_entry(path, prediction, args.top))
+        if not args.json:
+            print(_line(entries[-1], width, prediction.longer_than_a_clip), flush=True)
+    if args.json:
+        print(json.dumps(entries, indent=2))
+    _note(rates, mixed, spotter.sample_rate)
+    return 1 if any("error" in entry for entry in entries) else 0
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The file itself, or the audio files below a folder, in order; an empty folder stands for itself and fails."""
+    if not path.is_dir():
+        yield path
+        return
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    yield from found or [path]
+
+
+def _entry(path: Path, prediction: "Prediction", top: int) -> dict[str, Any]:
+    words = [{"word": word, "score": round(score, 6)} for word, score in prediction.words[:top]]
+    return {"file": str(path), "words": words, "start": round(prediction.start, 4), "end": round(prediction.end, 4)}
+
+
+def _line(entry: dict[str, Any], width: int, show_moment: bool) -> str:
+    words = "  ".join(f"{word['word']:>10} {word['score']:.3f}" for word in entry["words"])
+    moment = f"   {entry['start']:.2f} to {entry['end']:.2f} s" if show_moment else ""
+    return f"{entry['file']:<{width}}  {words}{moment}"
+
+
+def _note(rates: "Counter[int]", mixed: int, sample_rate: int) -> None:
+    """One line on stderr about each conversion that was made."""
+    others = [f"{_count(count)} of {rate} Hz" for rate, count in sorted(rates.items()) if rate != sample_rate]
+    if others:
+        print(f"note: resampled to {sample_rate} Hz: {', '.join(others)}", file=sys.stderr)
+    if mixed:
+        print(f"note: {_count(mixed)} had several channels; their mean was taken", file=sys.stderr)
+
+
+def _count(files: int) -> str:
+    return f"{files} file" + "s" * (files != 1)

@@ -1,0 +1,35 @@
+"""``wavedil train``: train a keyword model from a config."""
+
+import argparse
+import sys
+
+from wavedil.training.config import config_keys, config_meanings, describe_type, load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--config``, ``--resume`` and an option for every key of the config."""
+    parser.allow_abbrev = False  # a misspelt key is not to be taken for another
+    parser.add_argument("--config", metavar="FILE", help="TOML file; without one, the defaults")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run folder")
+    parser.usage = "%(prog)s [--config FILE] [--key value ...] [--resume]"
+    keys, meanings = parser.add_argument_group("keys of the config, each overriding the file's"), config_meanings()
+    for key, hint in config_keys().items():
+        text = f"{describe_type(hint)}: {meanings[key]}".replace("%", "%%")
+        keys.add_argument(f"--{key}", metavar="VALUE", help=text, default=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the arguments say; the status is 0, or 128 and the number of the signal that stopped the run."""
+    given = vars(args)
+    overrides = [f"--{key}={given[key]}" for key in config_keys() if key in given]
+    config = load_config(args.config, overrides)
+    # Only now, so that a mistake in the config is told at once.
+    from wavedil.training.interrupt import TrainingInterruptedError
+    from wavedil.training.loop import train
+
+    try:
+        train(config, resume=args.resume)
+    except TrainingInterruptedError as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_status
+    return 0

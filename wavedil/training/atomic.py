@@ -1,0 +1,96 @@
+"""Files and folders written whole or not at all: a temporary name, fsync, rename, fsync of the parent."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+TEMPORARY = ".tmp"  # suffix of what is not finished; such names begin with a dot
+REPLACED = ".old"  # suffix of a folder that is being replaced
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    try:
+        _write_synced(temporary, data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files whole, replacing the one that may be there.
+
+    A folder cannot be renamed over another, so a crash between the two renames leaves the former content beside it
+    under a hidden name; :func:`recover_folder` puts that back.
+
+    Args:
+        path: of the folder; its parent exists.
+        files: content by file name.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is intact.
+    """
+    temporary, replaced = (path.with_name(f".{path.name}{suffix}") for suffix in (TEMPORARY, REPLACED))
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        for name, data in files.items():
+            _write_synced(temporary / name, data)
+        _sync_folder(temporary)
+        recover_folder(path)
+        if path.exists():
+            path.rename(replaced)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        recover_folder(path)
+        raise
+    _sync_folder(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Undo or finish what a crash left half done when :func:`write_folder` was replacing ``path``."""
+    replaced = path.with_name(f".{path.name}{REPLACED}")
+    if path.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.exists():
+        replaced.rename(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that no part of it is ever seen under its name."""
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    path.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what crashes left unfinished in a folder that no other process is writing to."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, and its entries need no fsync
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

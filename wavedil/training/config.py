@@ -1,0 +1,232 @@
+"""Configs read from TOML and the command line, every key, type and range checked; written back as TOML.
+
+The dataclasses themselves are in :mod:`wavedil.config`; their type annotations are what is checked here.
+"""
+
+import dataclasses
+import difflib
+import inspect
+import json
+import math
+import re
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from wavedil.config import Config
+from wavedil.training.atomic import write_file
+from wavedil.training.ranges import check_ranges
+
+T = TypeVar("T")
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and apply ``--key value`` overrides to it.
+
+    Args:
+        path: TOML file; None starts from the defaults.
+        overrides: ``["--train.epochs", "3", "--seed=1"]``; a value is text where the key takes text, else TOML
+            (``3``, ``1e-3``, ``true``, ``["yes", "no"]``), and ``none`` where the key may be None.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is not TOML, or a key is unknown, of the wrong type or out of range; the message names the
+            file or the option, and the key, what was expected and what was found.
+
+    Example:
+        >>> load_config(None, ["--train.epochs", "3", "--data.words", '["yes", "no"]']).data.words
+        ['yes', 'no']
+    """
+    data = _read_toml(Path(path)) if path is not None else {}
+    config = from_dict(data, origin=str(path) if path is not None else "defaults")
+    given = dict(_parse_overrides(overrides))
+    if not given:
+        return config
+    return from_dict(_merge(to_dict(config), given), origin="command line")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested dictionaries of plain values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(data: Mapping[str, Any], cls: type[T] = Config, origin: str = "config", prefix: str = "") -> T:
+    """Build a config dataclass from nested dictionaries; keys left out take their defaults.
+
+    Args:
+        data: as :func:`to_dict` gives it.
+        cls: the dataclass.
+        origin: names the source in error messages.
+        prefix: of the keys in error messages, such as ``"model."``.
+
+    Raises:
+        ValueError: if a key is unknown, of the wrong type or out of range.
+    """
+    config = _build(data, cls, origin, prefix)
+    check_ranges(config, origin, prefix)
+    return config
+
+
+def save_toml(config: Any, path: str | Path) -> None:
+    """Write a config dataclass as TOML, atomically; keys that are None are left out, None being their default."""
+    write_file(Path(path), to_toml(config).encode())
+
+
+def to_toml(config: Any) -> str:
+    """A config dataclass as TOML text; see :func:`save_toml`."""
+    return "\n".join(_toml_lines(to_dict(config), "")).strip() + "\n"
+
+
+def config_keys(cls: Any = Config, prefix: str = "") -> dict[str, Any]:
+    """The dotted keys of a config dataclass with the type that each takes, such as ``{"train.epochs": int}``."""
+    keys = {}
+    for name, hint in _fields(cls).items():
+        keys |= config_keys(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else {f"{prefix}{name}": hint}
+    return keys
+
+
+def config_meanings(cls: Any = Config, prefix: str = "") -> dict[str, str]:
+    """What each dotted key means, from the "Attributes" of the dataclasses' docstrings."""
+    text = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2]
+    documented = dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", text, flags=re.MULTILINE))
+    meanings = {}
+    for name, hint in _fields(cls).items():
+        if dataclasses.is_dataclass(hint):
+            meanings |= config_meanings(hint, f"{prefix}{name}.")
+        else:
+            meanings[f"{prefix}{name}"] = " ".join(documented.get(name, "").replace("`", "").split())
+    return meanings
+
+
+def describe_type(hint: Any) -> str:
+    """A type annotation in words, such as ``an integer`` or ``"mel" or "raw"``."""
+    origin = get_origin(hint)
+    if origin in (types.UnionType, Union):
+        return " or ".join(describe_type(arg) for arg in get_args(hint))
+    if origin is Literal:
+        return " or ".join(json.dumps(arg) for arg in get_args(hint))
+    if origin is list:
+        return f"a list, each {describe_type(get_args(hint)[0])}"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _fields(cls: Any) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such config file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+
+
+def _build(data: Any, cls: type[T], origin: str, prefix: str) -> T:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{origin}: key '{prefix[:-1]}': expected a table of keys, got {data!r}")
+    fields = _fields(cls)
+    for name in data:
+        if name not in fields:
+            raise ValueError(f"{origin}: {_unknown(f'{prefix}{name}')}")
+    values = {}
+    for name, value in data.items():
+        hint, key = fields[name], f"{prefix}{name}"
+        if dataclasses.is_dataclass(hint):
+            values[name] = _build(value, hint, origin, f"{key}.")  # type: ignore[arg-type]
+        elif not _matches(value, hint):
+            raise ValueError(f"{origin}: key '{key}': expected {describe_type(hint)}, got {value!r}")
+        else:
+            takes_float = hint is float or float in get_args(hint)  # TOML's 1 is then 1.0
+            values[name] = float(value) if takes_float and isinstance(value, int) else value
+    return cls(**values)
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (types.UnionType, Union):
+        return any(_matches(value, arg) for arg in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_matches(item, get_args(hint)[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _unknown(key: str) -> str:
+    keys = config_keys().keys() - {key}  # a quoted "train.epochs" is no key of the table [train]
+    close = difflib.get_close_matches(key, keys, n=1)
+    if not close:  # the right name in the wrong table, or in none
+        close = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+    return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else "")
+
+
+def _parse_overrides(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    keys = config_keys()
+    remaining = iter(arguments)
+    for argument in remaining:
+        if not argument.startswith("--"):
+            raise ValueError(f"command line: expected --key value, got {argument!r}")
+        key, equals, text = argument[2:].partition("=")
+        if key not in keys:
+            raise ValueError(f"command line: {_unknown(key)}")
+        value = text if equals else next(remaining, None)
+        if value is None:
+            raise ValueError(f"command line: --{key}: expected {describe_type(keys[key])}, got nothing")
+        yield key, _parse_value(key, value, keys[key])
+
+
+def _parse_value(key: str, text: str, hint: Any) -> Any:
+    if text.lower() in ("none", "null") and _matches(None, hint):
+        return None
+    if _matches(text, hint):  # before TOML, so that the text "35" is not read as a number
+        return text
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    if not _matches(value, hint):
+        raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {text!r}")
+    return value
+
+
+def _merge(data: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in given.items():
+        *tables, name = key.split(".")
+        table = data
+        for part in tables:
+            table = table[part]
+        table[name] = value
+    return data
+
+
+def _toml_lines(data: Mapping[str, Any], table: str) -> Iterator[str]:
+    if table:
+        yield f"\n[{table}]"
+    tables = {key: value for key, value in data.items() if isinstance(value, Mapping)}
+    for key, value in data.items():
+        if key not in tables and value is not None:
+            yield f"{key} = {_toml_value(value)}"
+    for key, value in tables.items():
+        yield from _toml_lines(value, f"{table}.{key}" if table else key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)

@@ -1,0 +1,183 @@
+"""The clips that a checkpoint is evaluated on: those of its training run, or a folder that the user names."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from wavedil.config import DataConfig
+from wavedil.data.cache import ClipCache
+from wavedil.data.clips import ClipSet, load_splits, open_clips
+from wavedil.data.index import LISTS
+from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
+from wavedil.data.speech_commands import FOLDER
+from wavedil.training.checkpoint import ModelMeta
+from wavedil.training.config import load_config
+
+EvaluationSplit = Literal["training", "validation", "testing", "all"]
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Clips to evaluate on.
+
+    Attributes:
+        clips: the examples.
+        labels: of the model.
+        source: what they are, in words.
+        split: which part of it.
+        notes: what the user should know: words that the model or the data lacks.
+    """
+
+    clips: ClipSet
+    labels: LabelSet
+    source: str
+    split: EvaluationSplit
+    notes: list[str]
+
+
+def run_data(
+    checkpoint: str | Path, meta: ModelMeta, split: EvaluationSplit | None = None, on_corrupt: str | None = None
+) -> EvaluationData:
+    """The data of the run that trained a checkpoint, which its run folder records.
+
+    Args:
+        checkpoint: a run folder, or a model or checkpoint in one.
+        meta: of the model.
+        split: default testing.
+        on_corrupt: "raise" or "skip"; None does as the run did.
+
+    Raises:
+        ValueError: if the checkpoint is in no run folder, or the run's words are not the model's.
+    """
+    path = _run_config(Path(checkpoint))
+    if path is None:
+        raise ValueError(f"{checkpoint}: the data it was trained on are not recorded here; name a folder with --data")
+    config = load_config(path, [f"--data.on_corrupt={on_corrupt}"] if on_corrupt else []).data
+    labels = LabelSet.from_config(config)
+    if labels.labels != meta.labels:
+        raise ValueError(
+            f"{path}: expected the words of the model, {_listed(meta.labels)}; got {_listed(labels.labels)}"
+        )
+    split, source = split or "testing", f"the data of {path.parent}"
+    if split in ("validation", "testing"):
+        return EvaluationData(_published(config, split), labels, source, split, [])
+    return _whole(open_clips(config), labels, source, split)
+
+
+def folder_data(
+    root: str | Path, meta: ModelMeta, split: EvaluationSplit | None = None, on_corrupt: str = "raise"
+) -> EvaluationData:
+    """The clips of a folder, mapped to the model's words.
+
+    Args:
+        root: a root of Speech Commands (it has ``SpeechCommands/speech_commands_v0.02``), or any folder of
+            ``<word>/<recording>``.
+        meta: of the model.
+        split: default testing for Speech Commands, or where the folder has a testing_list.txt; else all.
+        on_corrupt: what a recording that cannot be read does: "raise", or "skip" with its name printed.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it has no clips of the model's words, or some cannot be read.
+    """
+    root, labels = Path(root), LabelSet(meta.labels)
+    config = DataConfig(
+        source="folder",
+        root=str(root),
+        words=list(labels.words),
+        unknown=UNKNOWN in labels.labels,
+        silence=SILENCE in labels.labels,
+        sample_rate=meta.sample_rate,
+        clip_samples=meta.clip_samples,
+        on_corrupt="skip" if on_corrupt == "skip" else "raise",
+    )
+    for version in ("v0.02", "v0.01"):
+        if (root / FOLDER / f"speech_commands_{version}").is_dir():
+            config = replace(config, source="speech_commands", version=version)
+            return _speech_commands_data(config, labels, split or "testing")
+    has_list = (root / LISTS["testing"]).is_file()
+    data = _whole(open_clips(config), labels, str(root), split or ("testing" if has_list else "all"))
+    if split is None:
+        chosen = f"the clips of {LISTS['testing']}" if has_list else "all clips of the folder"
+        data.notes.insert(0, f"{chosen}; --split chooses others")
+    return data
+
+
+def _speech_commands_data(config: DataConfig, labels: LabelSet, split: EvaluationSplit) -> EvaluationData:
+    """A split of Speech Commands; with the published shares of unknown and silence where the model has such classes."""
+    cache, source = open_clips(config), f"Speech Commands {config.version} in {config.root}"
+    present = {clip.word for clip in cache.clips}
+    has_extra = len(labels) > len(labels.words)
+    if has_extra and split in ("validation", "testing") and present.issuperset(labels.words):
+        return EvaluationData(_published(config, split), labels, source, split, [])
+    return _whole(cache, labels, source, split)
+
+
+def _published(config: DataConfig, split: Literal["validation", "testing"]) -> ClipSet:
+    """Validation or testing as in training runs."""
+    splits = load_splits(config, (split,))
+    return splits.testing if split == "testing" else splits.validation
+
+
+def _whole(cache: ClipCache, labels: LabelSet, source: str, split: EvaluationSplit) -> EvaluationData:
+    """Every clip of a split that has a class, and notes on the words that have none or no clips."""
+    chosen = [(row, clip) for row, clip in enumerate(cache.clips) if split in ("all", clip.split)]
+    words = Counter(clip.word for _, clip in chosen)
+    targets = {word: labels.index(word) for word in words}
+    rows = [row for row, clip in chosen if targets[clip.word] is not None]
+    if not rows:
+        raise ValueError(
+            f"{cache.root}: no clips to evaluate on ({split}): expected words of the model, {_listed(labels.labels)}; "
+            f"found {_listed(sorted(words)) or 'none'}"
+        )
+    indices = torch.tensor(rows)
+    clips = ClipSet(
+        waveforms=cache.waveforms if len(rows) == len(cache.clips) else cache.waveforms[indices],
+        targets=torch.tensor([targets[cache.clips[row].word] for row in rows]),
+        names=[cache.clips[row].name for row in rows],
+        known=torch.arange(len(rows)),
+        unknown=torch.zeros(0, dtype=torch.int64),
+    )
+    return EvaluationData(clips, labels, source, split, _notes(words, labels))
+
+
+def _notes(words: "Counter[str]", labels: LabelSet) -> list[str]:
+    """What to say of words that the model or the data lacks."""
+    notes = []
+    others = [word for word in words if word not in labels.labels]
+    left_out = [word for word in others if labels.index(word) is None]
+    unknown = [word for word in others if word not in left_out]
+    if left_out:
+        notes.append(f"left out {_clips_of(left_out, words)}, which the model does not know")
+    if unknown:
+        notes.append(f"taken as {UNKNOWN}: {_clips_of(unknown, words)}")
+    absent = [label for label in labels.labels if label not in words and not (label == UNKNOWN and unknown)]
+    if absent:
+        notes.append(f"the data have no clips of the model's {_listed(absent)}")
+    return notes
+
+
+def _clips_of(group: Sequence[str], words: "Counter[str]") -> str:
+    total = sum(words[word] for word in group)
+    counts = _listed([f"{word} ({words[word]})" for word in group])
+    return f"{total:,} clip{'s' * (total != 1)} of {counts}"
+
+
+def _run_config(checkpoint: Path) -> Path | None:
+    """The config.toml of the run folder that a checkpoint is, or is in: as ``model`` or as ``checkpoints/step-...``."""
+    checkpoint = checkpoint.resolve()
+    folders = [checkpoint]
+    if checkpoint.name == "model":
+        folders.append(checkpoint.parent)
+    if checkpoint.parent.name == "checkpoints":
+        folders.append(checkpoint.parent.parent)
+    return next((folder / "config.toml" for folder in folders if (folder / "config.toml").is_file()), None)
+
+
+def _listed(words: Sequence[str], limit: int = 12) -> str:
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more

@@ -1,0 +1,61 @@
+"""The model as it is trained: SpecAugment inside, compiled and in the precision that pays on the device."""
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from wavedil.config import AugmentConfig, TrainConfig
+from wavedil.data.augment import spec_augment
+from wavedil.models import KeywordModel
+
+
+class TrainingNetwork(nn.Module):
+    """Waveforms to logits, with SpecAugment on the spectrogram of the models that have one.
+
+    Args:
+        model: shares its weights.
+        augment: the masks of SpecAugment.
+        compiled: whether to run through torch.compile.
+    """
+
+    def __init__(self, model: KeywordModel, augment: AugmentConfig, compiled: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.augment = augment
+        # Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
+        # leaves to eager kernels anyway.
+        function = model.classify if model.has_spectrogram else model.clip_logits
+        self._logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
+
+    def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        """Logits ``(batch, n_classes)`` of ``(batch, 1, samples)``; the masks are drawn from the generator."""
+        if not self.model.has_spectrogram:
+            return self._logits(waveforms)
+        with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
+            features = self.model.features(waveforms)
+        return self._logits(spec_augment(features, self.augment, generator))
+
+
+def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """The dtype that autocast computes in; float32 means no autocast.
+
+    "auto" is bfloat16 on the GPUs that compute in it, float32 on the CPU, where casting small convolutions costs more
+    than it saves.
+    """
+    if config.precision != "auto":
+        return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    pays = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if pays else torch.float32
+
+
+def choose_compile(config: TrainConfig, device: torch.device) -> bool:
+    """Whether to run through torch.compile.
+
+    "auto" is yes on CUDA, where a small model is bound by the launches of its kernels; no on the CPU, where compiling
+    takes longer than it wins back in a short run and needs a C++ compiler.
+    """
+    if config.compile != "auto":
+        return config.compile == "on"
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None

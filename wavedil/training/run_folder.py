@@ -1,0 +1,83 @@
+"""The folder that a run writes: what lies where in it, how it is begun and how it is found again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wavedil.config import Config
+from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
+from wavedil.training.checkpoint import CheckpointStore
+from wavedil.training.config import config_keys, load_config, save_toml
+
+# Keys that do not change what is computed, but for rounding: a run may be resumed with others.
+FREE_KEYS = frozenset(
+    {
+        "run_dir",
+        "data.cache_dir",
+        "data.download",
+        "train.device",
+        "train.threads",
+        "train.checkpoint_minutes",
+        "train.log_every",
+    }
+)
+
+
+class RunFolder:
+    """Paths of a run: the resolved config, metrics.csv, events, checkpoints, best model and report.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.metrics = self.path / "metrics.csv"
+        self.events = self.path / "tensorboard"
+        self.model = self.path / "model"
+        self.report = self.path / "report.json"
+        self.nan_batch = self.path / "nan_batch.txt"
+        self.checkpoints = CheckpointStore(self.path / "checkpoints")
+
+    def begin(self, config: Config, resume: bool) -> None:
+        """Make the folder and write the config into it, or check that the run in it is this one.
+
+        Args:
+            config: of the run; its ``run_dir`` is this folder.
+            resume: go on with the run that may be there.
+
+        Raises:
+            ValueError: if a run is there and ``resume`` is False, or its config is another; the message names the key.
+        """
+        if self.config.exists():
+            if not resume:
+                raise ValueError(
+                    f"{self.path} already holds a run: continue it with --resume, or choose another --run_dir"
+                )
+            self._check_same(config)
+            remove_temporaries(self.path)
+            self.checkpoints.clean()
+            recover_folder(self.model)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_toml(config, self.config)
+
+    def write_model(self, files: Mapping[str, bytes]) -> None:
+        """Replace the best model."""
+        write_folder(self.model, files)
+
+    def _check_same(self, config: Config) -> None:
+        former = load_config(self.config)
+        for key in config_keys():
+            values = [_get(one, key) for one in (former, config)]
+            if key not in FREE_KEYS and values[0] != values[1]:
+                raise ValueError(
+                    f"{self.config}: this run cannot be resumed with another '{key}': "
+                    f"expected {values[0]!r}, got {values[1]!r}"
+                )
+
+
+def _get(config: object, key: str) -> object:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config

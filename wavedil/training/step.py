@@ -1,0 +1,94 @@
+"""One step of optimisation, and validation: the arithmetic of training without its book-keeping."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wavedil.config import Config
+from wavedil.data.augment import Augment, plain
+from wavedil.data.clips import ClipSet
+from wavedil.training.distributed import Process
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
+from wavedil.training.optim import learning_rate
+from wavedil.training.seeds import derive_seed
+from wavedil.training.state import TrainingState
+
+
+class TrainingStep:
+    """Augment a batch, compute the loss and its gradient, update the weights and their average.
+
+    Everything random in a step is drawn from (seed, rank, step), so that a resumed run draws the same.
+
+    Args:
+        config: of the run.
+        state: to be advanced.
+        augment: of the training clips.
+        steps_per_epoch: with the epochs, the length of the learning-rate schedule.
+        process: this one among those of the run.
+    """
+
+    def __init__(
+        self, config: Config, state: TrainingState, augment: Augment, steps_per_epoch: int, process: Process
+    ) -> None:
+        self.config, self.state, self.augment, self.process = config, state, augment, process
+        self.warmup_steps = round(config.train.warmup_epochs * steps_per_epoch)
+        self.total_steps = config.train.epochs * steps_per_epoch
+        self.dtype = choose_precision(config.train, process.device)
+        self.generator = torch.Generator(process.device)
+        compiled = choose_compile(config.train, process.device)
+        self.network: nn.Module = TrainingNetwork(state.model, config.augment, compiled)  # type: ignore[arg-type]
+        if process.backend is not None:
+            self.network = nn.parallel.DistributedDataParallel(self.network)
+
+    def learning_rate(self, step: int) -> float:
+        """Of a step, counted from 0."""
+        return learning_rate(step, self.config.train.lr, self.warmup_steps, self.total_steps)
+
+    def __call__(self, waveforms: Tensor, targets: Tensor) -> None:
+        """Take a step.
+
+        Args:
+            waveforms: ``(batch, samples)`` of int16, this process's share of the batch.
+            targets: ``(batch,)`` class indices.
+        """
+        state, config = self.state, self.config.train
+        seed = derive_seed(self.config.seed, "step", self.process.rank, state.step)
+        self.generator.manual_seed(seed)  # of the augmentation
+        torch.manual_seed(seed)  # of dropout
+        with torch.no_grad():
+            inputs, probabilities = self.augment(waveforms, targets, self.generator)
+        with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.network(inputs, self.generator).float()
+        loss = F.cross_entropy(logits, probabilities, label_smoothing=config.label_smoothing)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or float("inf"))
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate(state.step)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        state.ema.update(state.step)
+        correct = (logits.argmax(dim=1) == probabilities.argmax(dim=1)).sum()
+        state.count(loss.detach(), norm.detach(), correct, len(logits))
+        state.step += 1
+
+
+@torch.no_grad()
+def validate(model: nn.Module, clips: ClipSet, batch_size: int, process: Process) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy of a model on clips as they are, each process taking its share.
+
+    Args:
+        model: in evaluation mode.
+        clips: on the process's device.
+        batch_size: clips at a time.
+        process: this one among those of the run.
+    """
+    totals = torch.zeros(3, dtype=torch.float64, device=process.device)
+    share = torch.arange(process.rank, len(clips), process.world_size, device=process.device)
+    for indices in share.split(batch_size) if len(share) else ():
+        waveforms, targets = clips.batch(indices)
+        logits = model.clip_logits(plain(waveforms))  # type: ignore[operator]
+        loss = F.cross_entropy(logits, targets, reduction="sum")
+        correct = (logits.argmax(dim=1) == targets).sum()
+        totals += torch.stack([loss, correct, torch.full_like(loss, len(indices))])
+    loss, correct, examples = process.sum(totals).tolist()
+    return loss / examples, correct / examples
