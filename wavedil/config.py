@@ -71,7 +71,7 @@ class AugmentConfig:
     noise_probability: float = 0.8
     noise_gain: float = 0.1
     time_masks: int = 0
-    time_mask_frames: int = 20
+    time_mask_frames: int = 10
     frequency_masks: int = 0
     frequency_mask_bins: int = 5
     mixup: float = 0.0
@@ -92,7 +92,7 @@ class FeatureConfig:
 
     n_fft: int = 512
     win_length: int = 480
-    hop_length: int = 160
+    hop_length: int = 320
     n_mels: int = 40
     f_min: float = 20.0
     f_max: float | None = None
@@ -120,18 +120,18 @@ class ModelConfig:
     """
 
     name: Literal["mel", "raw"] = "mel"
-    channels: int = 64
-    skip_channels: int = 64
+    channels: int = 32
+    skip_channels: int = 40
     kernel_size: int = 3
     cycles: int = 3
     depth: int = 4
     gate: Literal["tanh", "glu"] = "tanh"
     norm: Literal["batch", "rms", "layer", "none"] = "batch"
-    dropout: float = 0.1
+    dropout: float = 0.0
     window_ms: float = 1000.0
     boundary: Boundary = "zeros"
-    stem_channels: list[int] = field(default_factory=lambda: [32, 48, 64, 64])
-    stem_strides: list[int] = field(default_factory=lambda: [4, 4, 4, 2])
+    stem_channels: list[int] = field(default_factory=lambda: [32, 64, 64, 64])
+    stem_strides: list[int] = field(default_factory=lambda: [4, 4, 4, 5])
     features: FeatureConfig = FeatureConfig()
 
 
@@ -160,8 +160,8 @@ class TrainConfig:
     epochs: int = 20
     batch_size: int = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 3e-3
-    weight_decay: float = 0.01
+    lr: float = 6e-3
+    weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.05
     ema_decay: float = 0.995

@@ -223,7 +223,7 @@ def _run_chunks(step: Any, module: StreamingModule, x: Tensor, conditions: dict[
     """Outputs of chunks of 1, 2, 5, 1, ... hops, concatenated and aligned with ``forward``."""
     from wavedil.testing import parts_of
 
-    steady = {k: v for k, v in conditions.items() if k not in module.aligned}
+    steady: dict[str, Any] = {k: v for k, v in conditions.items() if k not in module.aligned}
     state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
     outputs, position, turn = [], 0, 0
     while position < x.shape[-1]:

@@ -19,6 +19,7 @@ from wavedil.layers import (
     FrameLayerNorm,
     FrameRMSNorm,
     GatedResidualBlock,
+    StreamingModule,
     add_weight_norm,
     fold_weight_norm,
 )
@@ -177,7 +178,7 @@ def test_weight_norm_streams_and_folds_away():
     torch.testing.assert_close(folded(x), before, atol=1e-6, rtol=0)
 
 
-def settle_norms(module: nn.Module):
+def settle_norms(module: StreamingModule) -> StreamingModule:
     """Running statistics other than 0 and 1, as after training."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d):

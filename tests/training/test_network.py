@@ -50,8 +50,13 @@ def test_the_spectrum_is_computed_in_float32_under_autocast() -> None:
     assert torch.equal(seen[0], model.features(waveforms))
 
 
-def test_precision_and_compilation_follow_the_config_and_auto_is_plain_on_a_cpu() -> None:
-    assert choose_precision(TrainConfig(), CPU) == torch.float32
+@pytest.mark.parametrize(("capability", "expected"), [("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)])
+def test_auto_is_bfloat16_where_the_cpu_computes_in_it(monkeypatch, capability, expected) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    assert choose_precision(TrainConfig(), CPU) == expected
+
+
+def test_precision_and_compilation_follow_the_config() -> None:
     assert choose_precision(TrainConfig(precision="bfloat16"), CPU) == torch.bfloat16
     assert choose_precision(TrainConfig(precision="float32"), CUDA) == torch.float32
     assert not choose_compile(TrainConfig(), CPU)

@@ -18,6 +18,7 @@ from wavedil.training.distributed import Process, join
 from wavedil.training.evaluation import evaluate
 from wavedil.training.history import EpochRow, Events, write_metrics
 from wavedil.training.interrupt import Interrupts, TrainingInterruptedError
+from wavedil.training.memory import keep_freed_memory
 from wavedil.training.progress import Progress
 from wavedil.training.report import write_report
 from wavedil.training.run_folder import RunFolder
@@ -51,6 +52,7 @@ def train(config: Config, resume: bool = False) -> Path:
         if process.is_main:
             run.begin(config, resume)
         process.barrier()
+        keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         with process.main_first():
