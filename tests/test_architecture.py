@@ -18,7 +18,7 @@ ALLOWED = {
     "features": {"layers", "receptive", "functional", "config"},
     "models": {"features", "layers", "receptive", "functional", "config"},
     "streaming": {"models", "layers", "receptive", "config"},
-    "export": {"models", "layers", "receptive", "config", "streaming", "testing"},
+    "export": {"models", "layers", "receptive", "config", "streaming"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
     "audio": {"data", "config"},
     "data": {"audio", "config", "functional"},

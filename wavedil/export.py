@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from wavedil.layers.base import State, StreamingModule, drop_first, require_settled, with_tail
+from wavedil.layers.base import State, StreamingModule, require_settled
 
 # The longest chunk, in hops, that an exported step may be given: far beyond a day of audio, and still an int32.
 _MOST_HOPS = 1 << 20
@@ -94,7 +93,7 @@ def to_onnx(
     names = [name.replace(".", "_") for name in module.state_names]
     program = export_step(module, *shape, conditions=conditions)
     outputs = len(program.graph_signature.user_outputs) - len(names)
-    with _quiet():
+    with quiet():
         exported = torch.onnx.export(
             program,
             (),
@@ -170,72 +169,6 @@ def _outputs_and_state(results: tuple[Tensor, ...], states: int) -> tuple[Any, S
     return (outputs[0] if len(outputs) == 1 else outputs), results[len(results) - states :]
 
 
-def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> float:
-    """Stream a signal through the compiled or exported step, in chunks of different lengths.
-
-    Args:
-        name: "compile" (``torch.compile`` by inductor), "capture" (``torch.compile`` of the graph alone, no compiler
-            needed), "export" or "onnx".
-        module: a layer or model in evaluation mode, float32.
-        x: ``(batch, ..., time)``.
-        conditions: keyword inputs of ``step``.
-
-    Returns:
-        The largest difference of the outputs from ``module(x)``, relative to the largest output (at least 1).
-
-    Raises:
-        ValueError: for another name.
-    """
-    from wavedil.testing import parts_of, relative_error
-
-    x = x[..., : x.shape[-1] // module.hop * module.hop]
-    conditions = {k: v[..., : x.shape[-1]] if k in module.aligned else v for k, v in conditions.items()}
-    with torch.no_grad():
-        offline = parts_of(module(x, **conditions))
-        padded, running = with_tail(module, x, conditions)
-        with _backend(name, module, x, conditions) as step:
-            streamed = _run_chunks(step, module, padded, running)
-    return max(relative_error(a, b) for a, b in zip(streamed, offline, strict=True))
-
-
-@contextlib.contextmanager
-def _backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> Iterator[Any]:
-    """The module's ``step``, run in another way."""
-    shape = tuple(x.shape[1:-1])
-    if name in ("compile", "capture"):
-        torch.compiler.reset()
-        backend = "inductor" if name == "compile" else "eager"
-        with _quiet():
-            yield torch.compile(module.step, fullgraph=True, dynamic=True, backend=backend)
-        torch.compiler.reset()
-    elif name == "export":
-        yield ExportedStep(export_step(module, *shape, conditions=conditions)).step
-    elif name == "onnx":
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "step.onnx"
-            to_onnx(module, path, *shape, conditions=conditions)
-            yield OnnxStep(path).step
-    else:
-        raise ValueError(f"backend must be 'compile', 'capture', 'export' or 'onnx', got {name!r}")
-
-
-def _run_chunks(step: Any, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> list[Tensor]:
-    """Outputs of chunks of 1, 2, 5, 1, ... hops, concatenated and aligned with ``forward``."""
-    from wavedil.testing import parts_of
-
-    steady: dict[str, Any] = {k: v for k, v in conditions.items() if k not in module.aligned}
-    state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
-    outputs, position, turn = [], 0, 0
-    while position < x.shape[-1]:
-        size = min((1, 2, 5)[turn % 3] * module.hop, x.shape[-1] - position)
-        moment = slice(position, position + size)
-        running = {k: v[..., moment].contiguous() for k, v in conditions.items() if k in module.aligned}
-        y, state = step(x[..., moment].contiguous(), state, **steady, **running)
-        outputs.append(parts_of(y))
-        position, turn = position + size, turn + 1
-    return [drop_first(torch.cat(parts, dim=-1), module.preroll) for parts in zip(*outputs, strict=True)]
-
-
 def _example(
     module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]
 ) -> tuple[Tensor, State, dict[str, Tensor]]:
@@ -243,7 +176,7 @@ def _example(
     require_settled(module, "exporting")
     like = next(module.parameters(), torch.empty(0))
     chunk = like.new_zeros(2, *(shape or module.input_shape()), 3 * module.hop)
-    steady = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}
+    steady: dict[str, Any] = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}
     running = {k: v.new_zeros(2, *v.shape[1:-1], chunk.shape[-1]) for k, v in conditions.items() if k in module.aligned}
     with torch.no_grad():
         state = module.initial_state(2, *shape, **steady)
@@ -251,7 +184,7 @@ def _example(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the compilers' and exporters' progress lines and the deprecation warnings of their own dependencies."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -1,0 +1,76 @@
+"""A step compiled, exported and in ONNX Runtime, against the same step eager."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavedil.export import ExportedStep, OnnxStep, export_step, quiet, to_onnx
+from wavedil.layers.base import StreamingModule, drop_first, with_tail
+from wavedil.testing.compare import parts_of, relative_error
+
+
+def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> float:
+    """Stream a signal through the compiled or exported step, in chunks of different lengths.
+
+    Args:
+        name: "compile" (``torch.compile`` by inductor), "capture" (``torch.compile`` of the graph alone, no compiler
+            needed), "export" or "onnx".
+        module: a layer or model in evaluation mode, float32.
+        x: ``(batch, ..., time)``.
+        conditions: keyword inputs of ``step``.
+
+    Returns:
+        The largest difference of the outputs from ``module(x)``, relative to the largest output (at least 1).
+
+    Raises:
+        ValueError: for another name.
+    """
+    x = x[..., : x.shape[-1] // module.hop * module.hop]
+    conditions = {k: v[..., : x.shape[-1]] if k in module.aligned else v for k, v in conditions.items()}
+    with torch.no_grad():
+        offline = parts_of(module(x, **conditions))
+        padded, running = with_tail(module, x, conditions)
+        with _backend(name, module, x, conditions) as step:
+            streamed = _run_chunks(step, module, padded, running)
+    return max(relative_error(a, b) for a, b in zip(streamed, offline, strict=True))
+
+
+@contextlib.contextmanager
+def _backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> Iterator[Any]:
+    """The module's ``step``, run in another way."""
+    shape = tuple(x.shape[1:-1])
+    if name in ("compile", "capture"):
+        torch.compiler.reset()
+        backend = "inductor" if name == "compile" else "eager"
+        with quiet():
+            yield torch.compile(module.step, fullgraph=True, dynamic=True, backend=backend)
+        torch.compiler.reset()
+    elif name == "export":
+        yield ExportedStep(export_step(module, *shape, conditions=conditions)).step
+    elif name == "onnx":
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "step.onnx"
+            to_onnx(module, path, *shape, conditions=conditions)
+            yield OnnxStep(path).step
+    else:
+        raise ValueError(f"backend must be 'compile', 'capture', 'export' or 'onnx', got {name!r}")
+
+
+def _run_chunks(step: Any, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> list[Tensor]:
+    """Outputs of chunks of 1, 2, 5, 1, ... hops, concatenated and aligned with ``forward``."""
+    steady: dict[str, Any] = {k: v for k, v in conditions.items() if k not in module.aligned}
+    state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+    outputs, position, turn = [], 0, 0
+    while position < x.shape[-1]:
+        size = min((1, 2, 5)[turn % 3] * module.hop, x.shape[-1] - position)
+        moment = slice(position, position + size)
+        running = {k: v[..., moment].contiguous() for k, v in conditions.items() if k in module.aligned}
+        y, state = step(x[..., moment].contiguous(), state, **steady, **running)
+        outputs.append(parts_of(y))
+        position, turn = position + size, turn + 1
+    return [drop_first(torch.cat(parts, dim=-1), module.preroll) for parts in zip(*outputs, strict=True)]
