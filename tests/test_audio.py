@@ -108,3 +108,15 @@ def test_wrong_files_are_named(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     with pytest.raises(ValueError, match=r"empty\.wav: there are no samples in it"):
         load_audio(tmp_path / "empty.wav", 16_000)
+
+
+def test_a_wav_cut_short_is_refused_and_one_of_unknown_length_is_read(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(1600, dtype=np.float32), 16_000, subtype="PCM_16")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=r"a\.wav: cut short: 1,000 of 3,244 bytes are there"):
+        load_audio(path, 16_000)
+    piped = whole[:4] + b"\xff\xff\xff\x7f" + whole[8:40] + b"\xff\xff\xff\x7f" + whole[44:]
+    path.write_bytes(piped)
+    assert load_audio(path, 16_000).samples.shape == (1600,)

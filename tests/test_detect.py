@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wavedil
-from wavedil.config import ModelConfig
+from wavedil.config import FeatureConfig, ModelConfig
 from wavedil.detect import Spotter, load, pick_device
 from wavedil.models import build_model
 from wavedil.training.checkpoint import ModelMeta, save_model
@@ -20,7 +20,7 @@ LABELS = ("yes", "no", "stop", "_unknown_", "_silence_")
 def make_spotter(labels: tuple[str, ...] = LABELS, clip_samples: int = CLIP) -> Spotter:
     """An untrained model whose scores differ from moment to moment."""
     torch.manual_seed(0)
-    config = ModelConfig(channels=8, skip_channels=8, cycles=1, window_ms=200)
+    config = ModelConfig(channels=8, skip_channels=8, cycles=1, window_ms=200, features=FeatureConfig(hop_length=160))
     model = build_model(config, len(labels), RATE)
     with torch.no_grad():
         for parameter in model.layers["head"].parameters():

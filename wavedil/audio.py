@@ -45,7 +45,7 @@ def load_audio(audio: Audio, sample_rate: int) -> Waveform:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not audio, or the audio is empty, not finite or of a wrong shape.
+        ValueError: if the file is not audio or is cut short, or the audio is empty, not finite or of a wrong shape.
     """
     if isinstance(audio, str | Path):
         source = str(audio)
@@ -102,12 +102,24 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         raise FileNotFoundError(f"{path}: no such file")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: this is a folder, not an audio file")
+    _check_whole(path)
     try:
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             return sound.read(dtype="float32", always_2d=True).T, sound.samplerate
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which does not say its rate
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise ValueError(f"{path}: not an audio file that can be read ({reason})") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a WAV file that is shorter than its header says: libsndfile takes what there is without a word."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = int.from_bytes(head[4:8], "little") + 8
+    size = path.stat().st_size
+    # Programs that write to a pipe do not know the size, and put a number near 2 GiB or 4 GiB.
+    if head[:4] == b"RIFF" and size < promised < 0x7FFF_0000:
+        raise ValueError(f"{path}: cut short: {size:,} of {promised:,} bytes are there")
 
 
 def _checked_rate(rate: object) -> int:

@@ -47,8 +47,8 @@ def load(checkpoint: str | Path, device: str = "cpu") -> "Spotter":
         >>> best in labels and 0 <= score <= 1 and len(others) == 2
         True
         >>> session = spotter.stream()
-        >>> session.push(np.zeros(1_600, dtype=np.float32)).shape  # ten frames of 10 ms, a score for each word
-        (10, 3)
+        >>> session.push(np.zeros(1_600, dtype=np.float32)).shape  # five frames of 20 ms, a score for each word
+        (5, 3)
         >>> folder.cleanup()
     """
     model, meta = load_model(checkpoint, pick_device(device))

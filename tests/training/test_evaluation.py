@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from wavedil.config import Config, DataConfig, ModelConfig
+from wavedil.config import Config, DataConfig, FeatureConfig, ModelConfig
 from wavedil.data.clips import ClipSet, load_splits
 from wavedil.data.labels import WORDS_10, LabelSet
 from wavedil.models import KeywordModel, build_model
@@ -17,7 +17,7 @@ from wavedil.training.evaluation_data import folder_data, run_data
 RATE = CLIP = 4_000
 LABELS = LabelSet(("yes", "no", "stop"))
 MODELS = {
-    "mel": ModelConfig(channels=8, skip_channels=8, cycles=1),
+    "mel": ModelConfig(channels=8, skip_channels=8, cycles=1, features=FeatureConfig(hop_length=160)),
     "raw": ModelConfig(
         name="raw", channels=8, skip_channels=8, cycles=1, boundary="silence", stem_channels=[4, 8], stem_strides=[4, 8]
     ),

@@ -163,20 +163,21 @@ def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
     conditions = {k: v[..., :time] if k in module.aligned else v for k, v in conditions.items()}
     with torch.no_grad():
         count = parts_of(module(x, **conditions))[0].shape[-1]
-        # The newest outputs whose intervals lie inside the signal, one of each phase.
-        inside = [n for n in range(count) if 0 <= field.at(n)[0] <= field.at(n)[1] < time][-field.outputs :]
+        # The newest outputs whose intervals lie inside the signal, one of each phase; an empty one lies anywhere.
+        intervals = [(n, *field.at(n)) for n in range(count)]
+        inside = [(n, start, end) for n, start, end in intervals if start > end or 0 <= start <= end < time]
         need = f"a receptive field of {field.receptive_field}"
         require(bool(inside), f"{time} samples do not hold {need}: give a longer time")
         rows, expected = [], []
-        for n in inside:
-            start, end = field.at(n)
+        for n, start, end in inside[-field.outputs :]:
+            edges = {int(start), int(end)} if start <= end else set()
             within = torch.zeros(time, dtype=torch.bool)
-            within[int(start) : int(end) + 1] = True
+            within[min(edges, default=0) : max(edges, default=-1) + 1] = True
             rows.append(x[:1].masked_fill(~within.to(x.device), float("nan")))
             expected.append((n, False, f"an input outside {start} to {end}"))
-            for edge in {start, end}:
+            for edge in edges:
                 rows.append(x[:1].clone())
-                rows[-1][..., int(edge)] = float("nan")
+                rows[-1][..., edge] = float("nan")
                 expected.append((n, True, f"input {edge}"))
         same = {name: value[:1].expand(len(rows), *value.shape[1:]) for name, value in conditions.items()}
         outputs = parts_of(module(torch.cat(rows), **same))
