@@ -124,6 +124,7 @@ def test_a_pair_of_outputs_streams():
         (lambda: Stream(strided().eval()).restore(Stream(strided().eval(), 2).snapshot()), "expected a snapshot of"),
         (lambda: strided()(torch.zeros(1, 1, 3)), "expected at least 4 samples, got 3"),
         (lambda: DilatedStack(4, 2, [1]).step(torch.zeros(1, 4, 3), ()), "expected a state of 1 tensors, got 0"),
+        (lambda: CausalConv1d(1, 1, 4, 4).step(torch.zeros(1, 1, 3), (torch.zeros(1, 1, 0),)), "at least 4, got 3"),
         (lambda: CausalConv1d(1, 1, 0), "kernel_size must be at least 1, got 0"),
         (lambda: CausalConv1d(1, 1, 3, lookahead=3), "lookahead must be from 0 to 2 .* got 3"),
         (lambda: Chain(CausalConv1d(1, 1, 3, lookahead=1), CausalConv1d(1, 1, 2, 2)), "expected a multiple of 2"),

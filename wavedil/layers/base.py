@@ -222,9 +222,12 @@ class Window(StreamingModule):
         if not self.state_names:
             return self.apply_window(x), ()
         (buffer,) = state
+        chunk = x.shape[-1]
         if buffer.shape[-1]:  # joining nothing would make torch.export rule out chunks of a single hop
             x = torch.cat([buffer.to(x.dtype), x], dim=-1)
         outputs = (x.shape[-1] - self._block) // self.step_size + 1
+        if not torch.compiler.is_compiling() and outputs < 1:
+            raise ValueError(f"{type(self).__name__}: expected a chunk of at least {self.step_size}, got {chunk}")
         # A stride beyond the span leaves a gap of inputs that no window reads: the span is the newest part of a block.
         y = self.apply_window(x[..., self._block - self.span :])
         # A copy, so that the state neither aliases what the caller may reuse nor keeps the chunk alive.
