@@ -54,7 +54,7 @@ def verify_streaming_contract(
     Args:
         module: a layer or model; a copy in evaluation mode is checked.
         shape: the axes between batch and time, for modules that do not know them.
-        time: samples in the signal; None takes a few receptive fields, within reason.
+        time: samples in the signal; None takes up to two receptive fields.
         batch_size: sessions.
         conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as
             ``time``.
@@ -232,10 +232,10 @@ def stream_by_steps(module: StreamingModule, x: Tensor, chunks: Sequence[int], c
 def random_signal(
     module: StreamingModule, shape: Sequence[int], time: int | None, batch_size: int, seed: int
 ) -> Tensor:
-    """Noise for the module, ``(batch_size, ..., time)`` in float64, by default a few receptive fields long."""
+    """Noise for the module, ``(batch_size, ..., time)`` in float64, by default beyond one receptive field long."""
     if time is None:
-        reach = int(min(module.receptive_field + module.lookahead, 20_000))
-        time = max(2 * reach, 12 * module.hop) + module.hop // 2
+        reach = int(module.receptive_field)
+        time = reach + max(min(reach, 10_000), 12 * module.hop) + module.hop // 2
     generator = torch.Generator().manual_seed(seed)
     axes = tuple(shape) or module.input_shape()
     return torch.randn(batch_size, *axes, time, generator=generator, dtype=torch.float64)
