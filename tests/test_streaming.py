@@ -140,3 +140,14 @@ def test_errors_say_what_was_expected(call, message):
 def test_chain_refuses_what_might_read_more_than_the_present():
     with pytest.raises(TypeError, match="may read more than the present"):
         Chain(nn.Conv1d(1, 1, 3))
+
+
+def test_times_in_samples_and_seconds():
+    stack = DilatedStack(2, 3, [1, 2, 4], lookahead=[1, 2, 0])
+    assert (stack.receptive_field, stack.lookahead, stack.latency) == (15, 3, 3)
+    assert stack.receptive_field_seconds(1000) == 0.015
+    assert stack.lookahead_seconds(1000) == stack.latency_seconds(1000) == 0.003
+    strided = CausalConv1d(1, 1, 8, 4)
+    assert (strided.receptive_field, strided.lookahead, strided.latency) == (8, 0, 3)
+    with pytest.raises(ValueError, match="does not know its sample rate: give sample_rate in Hz"):
+        stack.latency_seconds()

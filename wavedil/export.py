@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from wavedil.layers.base import State, StreamingModule, require_settled
 
-# The longest chunk, in hops, that an exported step may be given: far beyond a day of audio, and still an int32.
+# The longest chunk, in hops, that an exported step may be given: a minute of audio even at a hop of one sample.
 _MOST_HOPS = 1 << 20
 
 
@@ -47,8 +47,8 @@ def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tens
     Args:
         module: a layer or model in evaluation mode.
         shape: the axes between batch and time, for modules that do not know them.
-        conditions: an example of each condition that the module takes, for a batch of 2; what runs along with the
-            samples is cut or repeated to the example chunk.
+        conditions: an example of each condition that the module takes, for a batch of at least 2; its values do not
+            matter, nor does the length of what runs along with the samples.
 
     Returns:
         A program of ``(chunk, state, conditions)``, see :class:`Step`.

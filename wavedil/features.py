@@ -10,7 +10,7 @@ from wavedil.config import Boundary, FeatureConfig
 from wavedil.layers.base import Window
 
 # Energy added to each band, 90 dB below full scale: it keeps the logarithm of digital silence near that of a quiet
-# room. Half of the bands of real clips lie below 1e-7, so that a higher floor would hide speech.
+# room. Much of real speech lies far below full scale, where a higher floor would hide it.
 FLOOR = 1e-9
 
 

@@ -1,6 +1,8 @@
 """Pure functions: the operator by its formula, causal convolutions, mu-law coding."""
 
 import math
+import operator
+from functools import reduce
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -54,14 +56,12 @@ def dilated_convolution(
     lengths = [size - span + 1 for size, span in zip(signal.shape[-axes:], spans, strict=True)]
     if min(lengths) < 1:
         raise ValueError(f"a kernel that spans {spans} does not fit the signal's {list(signal.shape[-axes:])}")
-    total = None
+    terms = []
     for tap in np.ndindex(*kernel.shape):
         offsets = [rate * (size - 1 - t if flip else t) for t, rate, size in zip(tap, rates, kernel.shape, strict=True)]
         window = (..., *(slice(start, start + length) for start, length in zip(offsets, lengths, strict=True)))
-        term = signal[window] * kernel[tap]
-        total = term if total is None else total + term
-    assert total is not None  # a kernel has at least one tap, checked above
-    return total
+        terms.append(signal[window] * kernel[tap])
+    return reduce(operator.add, terms)
 
 
 def dilated_convolution_reference(signal: np.ndarray, kernel: np.ndarray, dilation: int = 1) -> np.ndarray:
