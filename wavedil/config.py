@@ -109,6 +109,7 @@ class ModelConfig:
         kernel_size: of the dilated convolutions.
         cycles: how often the dilations 1, 2, ..., 2^(depth-1) are repeated.
         depth: layers in a cycle.
+        dilations: of the layers, one for each, in the place of cycles and depth; empty takes those.
         gate: "tanh" (tanh * sigmoid) or "glu".
         norm: normalisation before each block's convolution: "batch", "rms", "layer" or "none".
         dropout: probability, before the classifier and in each block.
@@ -125,6 +126,7 @@ class ModelConfig:
     kernel_size: int = 3
     cycles: int = 3
     depth: int = 4
+    dilations: list[int] = field(default_factory=list)
     gate: Literal["tanh", "glu"] = "tanh"
     norm: Literal["batch", "rms", "layer", "none"] = "batch"
     dropout: float = 0.0

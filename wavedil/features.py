@@ -18,8 +18,9 @@ class LogMel(Window):
     """Logarithm of mel band energies of Hann-windowed frames, without centre padding.
 
     Frame n covers the ``win_length`` samples that end with sample ``(n + 1) hop_length - 1``: it is complete when its
-    newest hop has arrived. Before the start there is silence. Mel scale ``2595 log10(1 + f / 700)`` (HTK), triangular
-    bands of unit height, energies scaled so that a full-scale sine gives about 1.
+    newest hop has arrived. The periodic window's first sample is zero, so a frame reads one sample fewer. Before the
+    start there is silence. Mel scale ``2595 log10(1 + f / 700)`` (HTK), triangular bands of unit height, energies
+    scaled so that a full-scale sine gives about 1.
 
     Args:
         sample_rate: in Hz.
@@ -42,14 +43,15 @@ class LogMel(Window):
         if not config.hop_length <= config.win_length <= config.n_fft:
             sizes = f"{config.hop_length}, {config.win_length}, {config.n_fft}"
             raise ValueError(f"expected hop_length <= win_length <= n_fft, got {sizes}")
-        super().__init__(config.win_length, config.hop_length, lookahead=0)
+        window = torch.hann_window(config.win_length, dtype=torch.float64)
+        window = window[window.count_nonzero().neg() :] * 2 / window.sum()
+        super().__init__(len(window), config.hop_length, lookahead=0)
         self.config = config
         self.sample_rate = sample_rate
         self.boundary = boundary
-        window = torch.hann_window(config.win_length, dtype=torch.float64)
         self.window: Tensor
         self.filters: Tensor
-        self.register_buffer("window", (window * 2 / window.sum()).float(), persistent=False)
+        self.register_buffer("window", window.float(), persistent=False)
         self.register_buffer("filters", mel_filters(sample_rate, config).float(), persistent=False)
 
     def input_shape(self) -> tuple[int, ...]:

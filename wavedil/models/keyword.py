@@ -93,7 +93,7 @@ def keyword_body(config: ModelConfig) -> Chain:
     stack = DilatedStack(
         config.channels,
         config.kernel_size,
-        exponential_dilations(config.cycles, config.depth),
+        config.dilations or exponential_dilations(config.cycles, config.depth),
         skip_channels=config.skip_channels,
         gate=config.gate,
         norm=config.norm,

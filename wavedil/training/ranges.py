@@ -12,6 +12,7 @@ AT_LEAST_ONE: Range = ("at least 1", lambda value: value >= 1)
 PROBABILITY: Range = ("between 0 and 1", lambda value: 0 <= value <= 1)
 BELOW_ONE: Range = ("at least 0 and below 1", lambda value: 0 <= value < 1)
 SOME_POSITIVE: Range = ("one or more integers, each at least 1", lambda v: bool(v) and all(item >= 1 for item in v))
+ALL_POSITIVE: Range = ("a list of integers, each at least 1", lambda value: all(item >= 1 for item in value))
 SOME_WORDS: Range = ('"35", "12" or a list of one or more different words', lambda v: _are_words(v))
 
 RANGES: dict[str, Range] = {
@@ -37,6 +38,7 @@ RANGES: dict[str, Range] = {
     "model.kernel_size": AT_LEAST_ONE,
     "model.cycles": AT_LEAST_ONE,
     "model.depth": AT_LEAST_ONE,
+    "model.dilations": ALL_POSITIVE,
     "model.dropout": BELOW_ONE,
     "model.window_ms": POSITIVE,
     "model.stem_channels": SOME_POSITIVE,
