@@ -1,0 +1,108 @@
+"""The package's keyword models as described layers: their receptive field, costs and state without torch."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+from wavedil.config import Config, DataConfig, ModelConfig
+from wavedil.receptive.description import Geometry, Layer, convolution
+from wavedil.receptive.dilations import exponential_dilations
+
+# Learned values a channel.
+_NORM_PARAMETERS = {"batch": 2, "layer": 2, "rms": 1, "none": 0}
+
+
+def config_layers(config: Config) -> list[Layer]:
+    """The model that a config trains, for as many classes as its words make.
+
+    Raises:
+        ValueError: if the sizes do not fit each other.
+    """
+    return keyword_layers(config.model, class_count(config.data), config.data.sample_rate)
+
+
+def class_count(config: DataConfig) -> int:
+    """How many classes the config's words are, with those for unknown words and silence."""
+    if config.words == "12":  # 10 words; the other two classes belong to it
+        return 12
+    words = 35 if config.words == "35" else len(config.words)
+    return words + config.unknown + config.silence
+
+
+def keyword_layers(config: ModelConfig, n_classes: int, sample_rate: int) -> list[Layer]:
+    """The layers of :func:`wavedil.models.build_model`, norms counted with the convolution that they belong to.
+
+    Of the log-mel front end the matrix product with the mel bands is counted, the Fourier transform is not. The skip
+    sum reads what the last block reads: every block before it is on the way to the last one.
+
+    Args:
+        config: front end and sizes.
+        n_classes: number of labels.
+        sample_rate: of the waveform, in Hz.
+
+    Raises:
+        ValueError: if the sizes do not fit each other.
+
+    Example:
+        >>> [layer.name for layer in keyword_layers(ModelConfig(cycles=1, depth=2), 12, 16_000)]
+        ['log-mel', 'entry', 'block 0', 'block 1', 'output', 'average', 'classifier']
+    """
+    front = list(_mel_front(config) if config.name == "mel" else _raw_front(config))
+    hop = prod(layer.time.stride for layer in front)
+    window = max(round(config.window_ms / 1000 * sample_rate / hop), 1)
+    width = config.skip_channels
+    return [
+        *front,
+        *_blocks(config),
+        _with_norm(_pointwise("output", width, width), "batch", width),
+        Layer("average", "pool", Geometry.causal(window), in_channels=width),
+        _pointwise("classifier", width, n_classes),
+    ]
+
+
+def _mel_front(config: ModelConfig) -> Iterator[Layer]:
+    features = config.features
+    win, hop, bands = features.win_length, features.hop_length, features.n_mels
+    if not hop <= win <= features.n_fft:
+        raise ValueError(f"expected hop_length <= win_length <= n_fft, got {hop}, {win}, {features.n_fft}")
+    # The first sample of a periodic Hann window is zero, and is not read.
+    time = Geometry(max(win - 1, 1), hop, padding=max(win - 1, 1) - hop)
+    yield Layer("log-mel", "framing", time, macs=(features.n_fft // 2 + 1) * bands)
+    entry = convolution("entry", Geometry.causal(3), in_channels=bands, out_channels=config.channels)
+    yield _with_norm(entry, "batch", bands)
+
+
+def _raw_front(config: ModelConfig) -> Iterator[Layer]:
+    channels, strides = config.stem_channels, config.stem_strides
+    if not channels or len(channels) != len(strides):
+        raise ValueError(f"expected as many stem_channels as stem_strides, got {channels} and {strides}")
+    for i, (before, after, stride) in enumerate(zip([1, *channels[:-1]], channels, strides, strict=True)):
+        sizes = {"in_channels": before, "out_channels": after, "bias": False}
+        yield _with_norm(convolution(f"stem {i}", Geometry.causal(2 * stride, stride), **sizes), "batch", after)
+    yield _pointwise("entry", channels[-1], config.channels)
+
+
+def _blocks(config: ModelConfig) -> Iterator[Layer]:
+    """Gated residual blocks with a skip projection; nothing reads the residual of the last one, so it projects none."""
+    channels, kernel_size = config.channels, config.kernel_size
+    dilations = config.dilations or exponential_dilations(config.cycles, config.depth)
+    for i, dilation in enumerate(dilations):
+        projected = config.skip_channels + (channels if i + 1 < len(dilations) else 0)
+        weights = 2 * channels * channels * kernel_size + channels * projected
+        block = Layer(
+            f"block {i}",
+            "gated",
+            replace(Geometry.causal(kernel_size, dilation=dilation), residual=True),
+            in_channels=channels,
+            parameters=weights + 2 * channels + projected,
+            macs=weights,
+        )
+        yield _with_norm(block, config.norm, 2 * channels)
+
+
+def _pointwise(name: str, in_channels: int, out_channels: int) -> Layer:
+    return convolution(name, Geometry(), in_channels=in_channels, out_channels=out_channels)
+
+
+def _with_norm(layer: Layer, norm: str, channels: int) -> Layer:
+    return replace(layer, parameters=layer.parameters + _NORM_PARAMETERS[norm] * channels)
