@@ -24,7 +24,8 @@ ALLOWED = {
     "data": {"audio", "config", "functional"},
     "training": {"data", "audio", "models", "features", "layers", "streaming", "receptive", "functional", "config"},
     "detect": {"training", "data", "audio", "models", "layers", "streaming", "config"},
-    "cli": {"detect", "training", "data", "audio", "models", "export", "streaming", "receptive", "config"},
+    "__main__": {"cli"},
+    "cli": {"detect", "training", "data", "audio", "models", "features", "export", "streaming", "receptive", "config"},
 }
 
 

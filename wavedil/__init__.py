@@ -10,7 +10,7 @@ from wavedil._version import __version__
 
 if TYPE_CHECKING:
     from wavedil.detect import Spotter, load
-    from wavedil.receptive import Field, exponential_dilations
+    from wavedil.receptive import Field, exponential_dilations, receptive_field
     from wavedil.streaming import Stream
 
 _HOMES = {
@@ -19,9 +19,10 @@ _HOMES = {
     "Stream": "wavedil.streaming",
     "exponential_dilations": "wavedil.receptive",
     "load": "wavedil.detect",
+    "receptive_field": "wavedil.receptive",
 }
 
-__all__ = ["Field", "Spotter", "Stream", "__version__", "exponential_dilations", "load"]
+__all__ = ["Field", "Spotter", "Stream", "__version__", "exponential_dilations", "load", "receptive_field"]
 
 
 def __getattr__(name: str) -> Any:

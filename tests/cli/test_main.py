@@ -127,3 +127,11 @@ sys.exit(cli.main(['predict']))
     assert process.wait(timeout=60) == 141
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_runs_as_a_module():
+    result = subprocess.run(
+        [sys.executable, "-m", "wavedil", "rf", "--kernel", "2"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("receptive field  2 samples")

@@ -135,7 +135,7 @@ def test_an_archive_becomes_a_folder(tmp_path: Path) -> None:
         special("pipe", tarfile.FIFOTYPE),
         special("device", tarfile.CHRTYPE),
     ],
-    ids=str,
+    ids=lambda member: member if isinstance(member, str) else member.name,
 )
 def test_unsafe_members_are_refused(tmp_path: Path, member: str | tarfile.TarInfo) -> None:
     archive = tmp_path / "in" / "a.tar"

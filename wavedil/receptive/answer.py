@@ -200,6 +200,8 @@ class Answer:
         sample_rate: of the input in Hz, where it was given.
         sigma: standard deviation, in inputs, of the effective field along time with uniform weights (Luo et al. 2016,
             arXiv:1701.04128); None where there is no such formula.
+        measured: standard deviation and width of the effective field along time that was measured on the module with
+            its own weights; None where it was not.
         notes: what a reader must know.
         verification: what was measured on the module, and agreed; None where nothing was.
     """
@@ -212,6 +214,7 @@ class Answer:
     macs_per_sample: float | None = None
     sample_rate: float | None = None
     sigma: float | None = None
+    measured: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
     verification: dict[str, Any] | None = None
 
@@ -259,7 +262,7 @@ class Answer:
             "state_bytes": self.state_bytes,
             "macs_per_sample": self.macs_per_sample,
             "macs_per_second": self.macs_per_second,
-            "effective": {"sigma": self.sigma},
+            "effective": {"sigma": self.sigma, "measured": self.measured},
             "layers": [row.to_json() for row in self.layers],
             "notes": list(self.notes),
             "verification": self.verification,

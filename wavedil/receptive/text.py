@@ -125,6 +125,9 @@ def _cost_lines(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.sigma is not None:
         ms = f", {_short(answer.sigma * 1000 / answer.sample_rate)} ms" if answer.sample_rate else ""
         yield "effective width", f"sigma {_short(answer.sigma)} {_unit(answer)}s{ms}, with uniform weights"
+    if answer.measured is not None:
+        sigma, width = answer.measured["sigma"], int(answer.measured["width95"])
+        yield "measured width", f"sigma {_short(sigma)} {_unit(answer)}s, 95% of the gradient within {width:,}"
     yield "parameters", f"{answer.parameters:,}"
     if answer.macs_per_sample is not None:
         second = "" if answer.macs_per_second is None else f", {answer.macs_per_second:,.0f} per second"

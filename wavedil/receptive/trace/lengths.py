@@ -1,0 +1,226 @@
+"""How long an input must be to show a whole receptive field, and whether any would."""
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from wavedil.receptive.trace.fields import Intervals, intervals
+from wavedil.receptive.trace.program import Program, Walk
+from wavedil.receptive.trace.reach import Reach
+from wavedil.receptive.trace.subject import Subject, interval_seed
+
+# Outputs beyond the field itself, from which the period is read.
+_MARGIN = 64
+# Outputs of the least input at which a growing field is taken to grow for ever: a window of attention may be longer
+# than the example. Fewer where a long one takes long to capture.
+_LONG, _LONG_IF_SLOW = 512, 64
+# Elements of the input with which a trace is still tried.
+_LONGEST = 1 << 25
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A module captured at one length.
+
+    Attributes:
+        subject: at that length.
+        program: its graph.
+        endless: what its output reads where padding counts as more of the signal.
+        fixed: axes along which the module takes no other length.
+        growing: axes along which it reads more of a longer input.
+        wider: axes along which it read more of this input than of the shorter one before.
+        hops: inputs for each output, as far as a longer input has shown it.
+        slow: a longer input takes longer to capture: recurrent layers, and loops over time.
+    """
+
+    subject: Subject
+    program: Program
+    endless: Reach
+    fixed: tuple[bool, ...]
+    growing: tuple[bool, ...]
+    wider: tuple[bool, ...]
+    hops: tuple[Fraction | None, ...]
+    slow: bool
+
+    @cached_property
+    def walk(self) -> Walk:
+        """What its operators read."""
+        return _walk(self.program, self.subject, interval_seed(self.subject), keep_steps=True)
+
+    @property
+    def reach(self) -> Reach:
+        """What its output reads."""
+        return output_of(self.walk, self.subject)
+
+    def reach_from(self, seed: Reach) -> Reach:
+        """What its output reads of other seeds."""
+        return output_of(_walk(self.program, self.subject, seed), self.subject)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of the input along each axis."""
+        return [self.subject.example.shape[axis] for axis in self.subject.axes]
+
+    @cached_property
+    def places(self) -> list[Intervals | None]:
+        """The intervals of the endless reach along each axis, where it moves."""
+        return [intervals(self.endless, axis, length) for axis, length in enumerate(self.lengths)]
+
+    @cached_property
+    def widths(self) -> list[float]:
+        """Inputs from the first to the last that an output reads along each axis, away from the ends."""
+        planes = self.endless.planes
+        wholes = [float(planes[2 * i].max() + planes[2 * i + 1].max()) + 1 for i in range(len(self.lengths))]
+        return [
+            max(whole if place is None else place.width, 1.0) for whole, place in zip(wholes, self.places, strict=True)
+        ]
+
+    def hop(self, axis: int) -> int:
+        """Inputs for each output, roughly."""
+        place = self.places[axis]
+        return 1 if place is None else max(math.ceil(self.lengths[axis] / len(place.starts)), 1)
+
+    def need(self, axis: int) -> int:
+        """The length at which outputs in the middle are sure to see nothing of either end."""
+        return math.ceil(2 * self.widths[axis]) + _MARGIN * self.hop(axis)
+
+
+def _walk(program: Program, subject: Subject, seed: Reach, keep_steps: bool = False) -> Walk:
+    return program.walk(seed, position=subject.number, allow_unknown=subject.allow_unknown, keep_steps=keep_steps)
+
+
+def output_of(walk: Walk, subject: Subject) -> Reach:
+    """What the output in question reads.
+
+    Raises:
+        ValueError: if there is no such output, or it does not depend on the input.
+    """
+    tensors = [value for value in walk.outputs if isinstance(value, Reach | Tensor)]
+    if not 0 <= subject.output < len(tensors):
+        raise ValueError(f"output: the module gives {len(tensors)} tensors, got {subject.output}")
+    reach = tensors[subject.output]
+    if not isinstance(reach, Reach):
+        raise ValueError(f"{type(subject.module).__name__}: its output does not depend on the input")
+    return reach
+
+
+def attempt(subject: Subject) -> Attempt:
+    """Capture a module and walk through it.
+
+    Raises:
+        ValueError: if it cannot be captured at this length, or its output does not depend on the input.
+    """
+    program = Program(subject.module, subject.args)
+    walk = _walk(program, subject, interval_seed(subject, endless=True))
+    none = (False,) * len(subject.axes)
+    return Attempt(subject, program, output_of(walk, subject), none, none, none, (None,) * len(none), _recurs(subject))
+
+
+def settled(subject: Subject) -> Attempt:
+    """The module captured at a length at which each axis shows its whole field, or is seen to have none."""
+    found = _first(subject)
+    for _ in range(12):
+        short = [
+            i
+            for i, length in enumerate(found.lengths)
+            if length < found.need(i) and not found.fixed[i] and not found.growing[i]
+        ]
+        if not short:
+            break
+        found = _lengthen(found, short)
+    return found
+
+
+def _recurs(subject: Subject) -> bool:
+    """Whether there are recurrent layers, which take long to capture; a module made of a file says so itself."""
+    return any(isinstance(m, nn.RNNBase) or getattr(m, "recurrent", False) for m in subject.module.modules())
+
+
+def _long(found: Attempt, axis: int) -> int:
+    return (_LONG_IF_SLOW if found.slow else _LONG) * found.hop(axis)
+
+
+def _first(subject: Subject) -> Attempt:
+    """The module as it is given; with recurrent layers on a shorter input if it can be."""
+    whole = subject.example.shape[subject.axes[0]]
+    if _recurs(subject):
+        shorter = whole
+        while shorter % 2 == 0 and shorter > _LONG_IF_SLOW:
+            shorter //= 2
+        while shorter < whole:
+            try:
+                return attempt(subject.shortened(shorter))
+            except ValueError:
+                shorter *= 2
+    return attempt(subject)
+
+
+def _lengthen(found: Attempt, short: list[int]) -> Attempt:
+    """A longer capture, along each axis by itself where the module takes only one length of the others."""
+    factors = [_factor(found, i) if i in short else 1 for i in range(len(found.lengths))]
+    size = found.subject.example.numel() * math.prod(factors)
+    if size > _LONGEST:
+        raise ValueError(
+            f"the field may be {max(found.widths):.0f} inputs long, and an input of {size} values, which would show "
+            "it, is too large to trace"
+        )
+    ways = [factors] + [[f if j == i else 1 for j, f in enumerate(factors)] for i in short if len(short) > 1]
+    # Those of a lower rate along with it; and not as long as it should be, if it cannot be.
+    tries = [(way, others) for way in ways for others in (False, True)]
+    tries += [([min(f, 2) for f in way], False) for way in ways if max(way) > 2]
+    for way, others in tries:
+        try:
+            longer = attempt(found.subject.lengthened(way, others))
+        except ValueError:
+            continue
+        return _compared(found, longer, {i for i in short if way[i] == 1})
+    return replace(found, fixed=tuple(f or i in short for i, f in enumerate(found.fixed)))
+
+
+def _factor(found: Attempt, axis: int) -> int:
+    """How many times as long the input is to be."""
+    length, need, long = found.lengths[axis], found.need(axis), _long(found, axis)
+    if found.wider[axis]:
+        need = max(need, long)
+    elif length >= long and found.widths[axis] <= length + 1:  # it may read the whole input: twice as much shows that
+        need = min(need, 2 * length)
+    return max(-(-need // length), 2)
+
+
+def _compared(shorter: Attempt, longer: Attempt, refused: set[int]) -> Attempt:
+    """What was found at a greater length, with what the two say together."""
+    axes = range(len(shorter.lengths))
+    wider = tuple(longer.widths[i] > 1.01 * shorter.widths[i] + shorter.hop(i) for i in axes)
+    return replace(
+        longer,
+        fixed=tuple(shorter.fixed[i] or i in refused for i in axes),
+        growing=tuple(shorter.growing[i] or (wider[i] and _grows(shorter, longer, i)) for i in axes),
+        wider=wider,
+        hops=tuple(_measured_hop(shorter, longer, i) for i in axes),
+        slow=shorter.slow or longer.program.size > 1.5 * shorter.program.size,
+    )
+
+
+def _grows(shorter: Attempt, longer: Attempt, axis: int) -> bool:
+    """Whether the field grows along with the input, or for the second time, and the input is long enough to say so."""
+    divided = longer.places[axis] is not None and _measured_hop(shorter, longer, axis) is None  # adaptive pooling
+    if longer.lengths[axis] < _long(longer, axis) and not divided:
+        return False
+    ratio = longer.lengths[axis] / shorter.lengths[axis]
+    again = shorter.wider[axis] and (divided or shorter.lengths[axis] >= _long(shorter, axis))
+    return longer.widths[axis] > 0.9 * ratio * shorter.widths[axis] or again
+
+
+def _measured_hop(shorter: Attempt, longer: Attempt, axis: int) -> Fraction | None:
+    """Inputs for each output, from what a longer input added to the output; None where it added nothing."""
+    inputs = longer.lengths[axis] - shorter.lengths[axis]
+    if not inputs:
+        return shorter.hops[axis]
+    more = [b - a for a, b in zip(shorter.endless.shape, longer.endless.shape, strict=True)]
+    place = longer.places[axis]
+    taken = {other.dim for i, other in enumerate(longer.places) if other is not None and i != axis}
+    dims = [place.dim] if place is not None else [d for d in range(len(more)) if d not in taken]
+    return next((Fraction(inputs, more[d]) for d in dims if more[d] > 0), None)
