@@ -17,10 +17,10 @@ train: $(call stamp,train)
 test: $(call stamp,dev)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not full and not gpu" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not full and not gpu" $(ARGS)
 
 test-full: $(call stamp,dev)
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not gpu" $(ARGS)
 
 lint: $(call stamp,dev)
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/pyright

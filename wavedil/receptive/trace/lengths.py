@@ -122,6 +122,8 @@ def attempt(subject: Subject) -> Attempt:
 def settled(subject: Subject) -> Attempt:
     """The module captured at a length at which each axis shows its whole field, or is seen to have none."""
     found = _first(subject)
+    if found.program.divides:
+        found = _lengthen(found, list(range(len(subject.axes))))
     for _ in range(12):
         short = [
             i
@@ -193,24 +195,25 @@ def _factor(found: Attempt, axis: int) -> int:
 def _compared(shorter: Attempt, longer: Attempt, refused: set[int]) -> Attempt:
     """What was found at a greater length, with what the two say together."""
     axes = range(len(shorter.lengths))
-    wider = tuple(longer.widths[i] > 1.01 * shorter.widths[i] + shorter.hop(i) for i in axes)
+    longer = replace(longer, slow=shorter.slow or longer.program.size > 1.5 * shorter.program.size)
+    wider = tuple(longer.widths[i] > 1.01 * shorter.widths[i] + 1 for i in axes)
     return replace(
         longer,
         fixed=tuple(shorter.fixed[i] or i in refused for i in axes),
         growing=tuple(shorter.growing[i] or (wider[i] and _grows(shorter, longer, i)) for i in axes),
         wider=wider,
         hops=tuple(_measured_hop(shorter, longer, i) for i in axes),
-        slow=shorter.slow or longer.program.size > 1.5 * shorter.program.size,
     )
 
 
 def _grows(shorter: Attempt, longer: Attempt, axis: int) -> bool:
     """Whether the field grows along with the input, or for the second time, and the input is long enough to say so."""
-    divided = longer.places[axis] is not None and _measured_hop(shorter, longer, axis) is None  # adaptive pooling
-    if longer.lengths[axis] < _long(longer, axis) and not divided:
+    if longer.program.divides and _measured_hop(shorter, longer, axis) is None:
+        return True
+    if longer.lengths[axis] < _long(longer, axis):
         return False
     ratio = longer.lengths[axis] / shorter.lengths[axis]
-    again = shorter.wider[axis] and (divided or shorter.lengths[axis] >= _long(shorter, axis))
+    again = shorter.wider[axis] and shorter.lengths[axis] >= _long(shorter, axis)
     return longer.widths[axis] > 0.9 * ratio * shorter.widths[axis] or again
 
 

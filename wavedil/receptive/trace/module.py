@@ -14,7 +14,7 @@ from wavedil.receptive.taps import Taps
 from wavedil.receptive.trace.costs import cost_rows
 from wavedil.receptive.trace.fields import fitted, inner, intervals, of_everything, of_one_side, seeds, taps_from
 from wavedil.receptive.trace.lengths import Attempt, settled
-from wavedil.receptive.trace.program import Walk
+from wavedil.receptive.trace.program import Walk, one_thread
 from wavedil.receptive.trace.reach import NOTHING, Reach
 from wavedil.receptive.trace.subject import Subject, set_seed, subject_of
 
@@ -112,6 +112,7 @@ class Trace:
         return self.found.lengths
 
 
+@one_thread()
 def trace(
     module: nn.Module,
     example_input: Tensor | tuple[Any, ...],
@@ -136,6 +137,7 @@ def trace(
     return Trace(found, tuple(fields), tuple(exact), tuple(notes))
 
 
+@one_thread()
 def answer_of(traced: Trace, module: nn.Module, sample_rate: float | None) -> Answer:
     """The answer of a trace."""
     axes = [Axis.of(field, taps) for field, taps in zip(traced.fields, traced.taps, strict=True)]
@@ -163,6 +165,8 @@ def _field(found: Attempt, axis: int) -> tuple[Field, str | None]:
         return _of_one_place(found, axis, name)
     fixed, width = found.fixed[axis], found.widths[axis]
     note = f"{name}: the module could not be traced at a greater length than {length}" if fixed else None
+    if found.program.divides and not fixed and found.hops[axis] is None:
+        note = f"{name}: the module makes {len(where.starts)} outputs of any input, here of {length}"
     if not found.growing[axis]:
         # Fields that overlap the ends are counted as whole where there is no room to stay away from them.
         inside = inner((fixed and found.places[axis]) or where, length, width, width / 2 if fixed else width)

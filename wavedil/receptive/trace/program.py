@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import logging
 import operator
 import warnings
@@ -77,6 +78,14 @@ class Program:
         """Operators in the graph."""
         return len(self.exported.graph.nodes)
 
+    @property
+    def divides(self) -> bool:
+        """Whether an operator makes so many outputs of any input: what they read is seen at two lengths alone."""
+        return any(
+            "adaptive" in op_name(node.target) or ("upsample" in op_name(node.target) and not any(_scales(node)))
+            for node in _calls(self.exported.graph_module)
+        )
+
     def walk(self, seed: Reach, *, position: int = 0, allow_unknown: bool = False, keep_steps: bool = True) -> Walk:
         """Carry dependences from one input to the outputs.
 
@@ -119,15 +128,26 @@ def capture(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings and logs of torch.export, which come even where a failure is expected and dealt with."""
+    """Without what torch.export has to say, even where a failure is expected and dealt with."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """With one thread for torch's operators: most of a walk's tensors are so small that several only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -361,6 +381,11 @@ def _shapes(example: Any) -> Any:
     if isinstance(example, list | tuple):
         return [item.shape if isinstance(item, Tensor) else torch.Size() for item in example]
     return None
+
+
+def _scales(node: fx.Node) -> list[Any]:
+    bound = bind(node.target, node.args, node.kwargs)
+    return [value for name, value in bound.items() if name.startswith("scale")]
 
 
 def _each(shapes: Any) -> list[torch.Size]:

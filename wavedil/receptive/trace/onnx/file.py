@@ -71,8 +71,7 @@ def load_graph(path: str | Path) -> Graph:
         if model.functions:
             model = _onnx("onnx.inliner").inline_local_functions(model)
     except Exception as error:  # protobuf, the checker and the reader of weights raise what they like
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a valid ONNX file: {reason}") from error
+        raise ValueError(f"{path}: not a valid ONNX file: {first_line(error)}") from error
     return _Reader(model.opset_import).graph(model.graph, {})
 
 
@@ -165,7 +164,8 @@ class Folded:
             given = {name: value for name, value in zip(self.proto.input, values, strict=True) if name}
             results = iter(self.evaluator.run(None, given))
         except Exception as error:  # the implementations raise whatever numpy does
-            raise ValueError(f"operator {self.proto.op_type} in {self.name} cannot be evaluated: {error}") from error
+            where = f"operator {self.proto.op_type} in {self.name}"
+            raise ValueError(f"{where} cannot be evaluated: {first_line(error)}") from error
         return [plain(next(results)) if name else np.empty(0) for name in self.proto.output]
 
 
@@ -176,6 +176,11 @@ def plain(array: Any) -> Any:
     array = np.asarray(array)
     narrow = array.dtype.kind == "V" or array.dtype.type.__module__ != "numpy" or array.dtype == np.float16
     return array.astype(np.float32) if narrow else array
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in short."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _onnx(module: str) -> Any:

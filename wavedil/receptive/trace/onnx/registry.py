@@ -10,6 +10,10 @@ from torch import Tensor
 
 from wavedil.receptive.trace.program import UnknownOperatorError
 
+# Why an operator cannot be told.
+NOT_KNOWN = "what it reads is not known; allow_unknown takes it to read everything"
+BY_VALUES = "what it reads depends on the values, which a trace does not know"
+
 
 @dataclass(frozen=True)
 class Node:
@@ -90,7 +94,7 @@ class Operation:
         """
         value = self.value(i)
         if isinstance(value, Tensor):
-            raise self.unknown("what it reads depends on the values, which a trace does not know")
+            raise self.unknown(BY_VALUES)
         return self.get(attribute) if value is None else value
 
     def ints(self, i: int, attribute: str = "") -> list[int] | None:
@@ -103,7 +107,7 @@ class Operation:
         found = self.ints(i, attribute)
         return found[0] if found else default
 
-    def unknown(self, reason: str = "what it reads is not known") -> UnknownOperatorError:
+    def unknown(self, reason: str = NOT_KNOWN) -> UnknownOperatorError:
         """The error of an operator that cannot be told."""
         return UnknownOperatorError(f"{self.node}: {reason}")
 

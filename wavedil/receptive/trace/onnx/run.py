@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wavedil.receptive.trace.onnx.file import Declared, Graph, Size
-from wavedil.receptive.trace.onnx.registry import OPERATORS, Node, Operation, as_tensor
+from wavedil.receptive.trace.onnx.file import Declared, Graph, Size, first_line
+from wavedil.receptive.trace.onnx.registry import BY_VALUES, OPERATORS, Node, Operation, as_tensor
 from wavedil.receptive.trace.onnx.weights import Weights
 from wavedil.receptive.trace.program import UnknownOperatorError
 
@@ -62,17 +62,18 @@ class Run:
 
     def _results(self, graph: Graph, operation: Operation) -> Any:
         node = operation.node
+        if any(isinstance(value, Graph) for value in node.attributes.values()):
+            raise operation.unknown(BY_VALUES)
         try:
             if node.operator not in OPERATORS:
                 raise operation.unknown()
             return OPERATORS[node.operator](operation)
         except UnknownOperatorError as error:
-            if not self.allow_unknown or any(isinstance(value, Graph) for value in node.attributes.values()):
+            if not self.allow_unknown:
                 raise
             return self._everything(graph, operation, error)
         except _FAILURES as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"{node}: {reason}") from error
+            raise ValueError(f"{node}: {first_line(error)}") from error
 
     def _everything(self, graph: Graph, operation: Operation, error: UnknownOperatorError) -> list[Tensor]:
         """Something that reads all there is, of the shapes that the file tells, or that ONNX finds."""

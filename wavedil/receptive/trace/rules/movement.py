@@ -27,7 +27,7 @@ select select_copy slice slice_copy narrow narrow_copy split split_with_sizes sp
 unsafe_split unsafe_split_with_sizes unsafe_chunk tensor_split unbind unbind_copy flip fliplr flipud roll unfold
 unfold_copy as_strided as_strided_copy repeat repeat_interleave tile diagonal diagonal_copy pixel_shuffle
 pixel_unshuffle channel_shuffle movedim moveaxis swapaxes swapdims rot90 index_select gather take_along_dim ravel
-view_as reshape_as hsplit vsplit dsplit matrix_H broadcast_tensors
+view_as reshape_as hsplit vsplit dsplit matrix_H
 """
 
 _VIEWS = frozenset(("view", "_unsafe_view", "view_copy"))
@@ -76,6 +76,15 @@ def concatenate(call: Call) -> Reach:
     parts = [lift(tensor, like) for tensor in tensors]
     result = rearrange(lambda *planes: call.again(tensors=list(planes)), *parts)
     return result.continued(call["dim"]) if "dim" in call.args else result
+
+
+@rule("broadcast_tensors")
+def broadcast(call: Call) -> Any:
+    """Each of several tensors repeated to the shape of all."""
+    tensors = call["tensors"]
+    parts = [lift(tensor, reaches(tensors)[0]) for tensor in tensors]
+    pairs = zip(parts, call.shapes, strict=True)
+    return [part.like(spread(part.planes, shape), part.value) for part, shape in pairs]
 
 
 @rule("constant_pad_nd")
@@ -167,21 +176,29 @@ def write(call: Call) -> Reach:
         return everything(call)
     like = reaches(call["self"], call[source_name])[0]
     target, source = lift(call["self"], like), lift(call[source_name], like)
-    replaced = rearrange(lambda a, b: _written(call, source_name, a, b), target, source)
-    adds = call.name in ("scatter_add", "scatter_reduce", "index_add") or call.get("accumulate", default=False)
-    result = join([replaced, target], call.shape) if adds else replaced
+    if call.name in ("scatter_add", "scatter_reduce", "index_add") or call.get("accumulate", default=False):
+        places = _places(call)
+        return rearrange(lambda a, b: _added(places, a, b), target, source)
+    result = rearrange(lambda a, b: call.again(**{"self": a.contiguous(), source_name: b}), target, source)
     return result.continued(call["dim"]) if isinstance(call.get("dim"), int) else result
 
 
-def _written(call: Call, source_name: str, target: Tensor, source: Tensor) -> Tensor:
-    """The operator on a plane; sums of planes are replaced by what was written last, where an index is met twice."""
-    values = dict(call.args)
-    values["self"], values[source_name] = target.contiguous(), source
-    if call.name in ("scatter_add", "scatter_reduce"):
-        return target.scatter_reduce(values["dim"], values["index"], source, "amax")
-    if call.name == "index_add":
-        return target.index_reduce(values["dim"], values["index"], source.contiguous(), "amax")
-    return call.again(**values)
+def _places(call: Call) -> Tensor:
+    """Where in the flat tensor each element of the source is added."""
+    shape = call["self"].shape
+    flat = torch.arange(math.prod(shape)).reshape(shape)
+    if "indices" in call.args:
+        return flat[[slice(None) if index is None else index for index in call["indices"]]]
+    where = flat.index_select if call.name == "index_add" else flat.gather
+    return where(call["dim"], call["index"])
+
+
+def _added(places: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    """The larger one of what was there and all that is added."""
+    if source.ndim == places.ndim:  # of a larger source, scatter_add takes the beginning
+        source = source[tuple(slice(size) for size in places.shape)]
+    source = source.expand(places.shape).reshape(-1)
+    return target.reshape(-1).scatter_reduce(0, places.reshape(-1), source, "amax").reshape(target.shape)
 
 
 @rule("col2im")

@@ -36,3 +36,12 @@ def recursive_filter(call: Call) -> Reach:
     x = call.values[0]
     like = reaches(*call.values)[0]
     return before(lift(x, like), -1)
+
+
+@rule("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+def cell(call: Call) -> Any:
+    """One step in time reads all features of its input and state."""
+    parts = [reduce(part, [-1], keepdim=True) for part in reaches(call["input"], call["hx"])]
+    shapes = call.shapes if isinstance(call.shapes, list) else [call.shapes]
+    results = [join(parts, shape) for shape in shapes]
+    return results if isinstance(call.shapes, list) else results[0]
