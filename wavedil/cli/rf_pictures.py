@@ -164,7 +164,8 @@ def _scene(args: argparse.Namespace, answer: Answer, layers: Layers) -> _Scene:
         "band_edges_hz": _band_edges(rate, features),
     }
     taps = _positions(time_taps, output, frames), _positions(None if band is None else band.taps, middle, n_mels)
-    return _Scene(spectrogram, places, _dots(*taps))
+    # A module may branch: what it reads along one axis then depends on where it reads along the other.
+    return _Scene(spectrogram, places, None if layers is None else _dots(*taps))
 
 
 def _in_frames(answer: Answer, layers: Layers) -> tuple[Field, Taps | None]:

@@ -142,7 +142,8 @@ def _recurs(subject: Subject) -> bool:
 
 
 def _long(found: Attempt, axis: int) -> int:
-    return (_LONG_IF_SLOW if found.slow else _LONG) * found.hop(axis)
+    long = _LONG_IF_SLOW if found.slow or len(found.lengths) > 1 else _LONG
+    return long * found.hop(axis)
 
 
 def _first(subject: Subject) -> Attempt:

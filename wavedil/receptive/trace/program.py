@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.fx.node import map_arg
 from torch.nn.modules import transformer
+from torch.utils import _pytree as pytree
 
 from wavedil.receptive.trace.reach import Reach, reaches
 from wavedil.receptive.trace.rules import RULES, Call
@@ -71,7 +72,8 @@ class Program:
 
     def __init__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         self.exported = functional(capture(module, args, kwargs or {}))
-        self.constants = constants_of(self.exported)
+        self.constants = constants_of(self.exported, pytree.tree_leaves((args, kwargs or {})))
+        self._writes = any(_is_mutable(node) for node in _calls(self.exported.graph_module))
 
     @property
     def size(self) -> int:
@@ -103,7 +105,7 @@ class Program:
         if position >= len(names):
             raise ValueError(f"expected an input number below {len(names)}, got {position}")
         found = Walk([])
-        values: dict[str, Any] = {**self.constants, names[position]: seed}
+        values = {**(copy.deepcopy(self.constants) if self._writes else self.constants), names[position]: seed}
         _Walker(found, allow_unknown, keep_steps).graph(self.exported.graph_module, values, found)
         wanted = {name for name in self.exported.graph_signature.user_outputs if isinstance(name, str)}
         node = next(node for node in self.exported.graph.nodes if node.op == "output")
@@ -169,7 +171,7 @@ def as_written() -> Iterator[None]:
 def functional(exported: ExportedProgram) -> ExportedProgram:
     """Without operators that write into their arguments, and without those that are made of known ones."""
     with quiet():
-        if any(_is_mutable(node) for node in _calls(exported.graph_module)):
+        if any(_is_mutable(node) for node in _dependent_calls(exported)):
             exported = exported.run_decompositions({})
         unknown = {node.target for node in _dependent_calls(exported) if op_name(node.target) not in RULES}
         unknown = {op for op in unknown if op_name(op) not in _SHAPE_ONLY}
@@ -207,13 +209,17 @@ def op_name(target: Any) -> str:
     return target._schema.name.split("::")[-1] if isinstance(target, torch._ops.OpOverload) else str(target)
 
 
-def constants_of(exported: ExportedProgram) -> dict[str, Any]:
-    """Parameters and buffers by the names of their placeholders.
+def constants_of(exported: ExportedProgram, inputs: Sequence[Any]) -> dict[str, Any]:
+    """Parameters, buffers and inputs by the names of their placeholders.
 
     Parameters are made positive: a weight of zero may be trained to be another, a zero in a buffer is a mask.
     """
     signature = exported.graph_signature
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {
+        name: value
+        for name, value in zip(signature.user_inputs, inputs, strict=True)
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     for name, key in signature.inputs_to_parameters.items():
         values[name] = positive(exported.state_dict[key].detach())
     for name, key in signature.inputs_to_buffers.items():
@@ -242,7 +248,7 @@ class _Walker:
         self.keep_steps = keep_steps
 
     def graph(self, graph_module: fx.GraphModule, values: dict[str, Any], into: Walk | None = None) -> Any:
-        """Walk through a graph, given its placeholders by name; those not given take their example's zeros."""
+        """Walk through a graph, given its placeholders by name."""
         results: dict[fx.Node, Any] = {}
         last_use = {used: node for node in graph_module.graph.nodes for used in node.all_input_nodes}
 
@@ -251,7 +257,7 @@ class _Walker:
 
         for node in graph_module.graph.nodes:
             if node.op == "placeholder":
-                results[node] = values[node.name] if node.name in values else _blank(node.meta.get("val"))
+                results[node] = values[node.name] if node.name in values else node.meta.get("val")
             elif node.op == "get_attr":
                 results[node] = operator.attrgetter(str(node.target))(graph_module)
             elif node.op == "call_function":
@@ -351,14 +357,6 @@ def module_path(node: fx.Node) -> str:
     path = list(stack.values())[-1][0] if stack else ""
     path = path.removeprefix("L['self']").removeprefix("L__self__").lstrip(".")
     return path.replace("slice(None, None, None)", "").split("@")[0]
-
-
-def _blank(example: Any) -> Any:
-    """An input that is not the one traced: an example of its shape without dependence."""
-    if isinstance(example, Tensor):
-        floating = example.dtype.is_floating_point or example.dtype.is_complex
-        return (torch.ones if floating else torch.zeros)(example.shape, dtype=example.dtype)
-    return example
 
 
 def _constant_like(target: Callable[..., Any], bound: dict[str, Any], example: Any) -> Any:

@@ -85,7 +85,8 @@ def subject_of(
     if position is None:
         raise ValueError(f"example_input: expected a tensor among the inputs, got {[type(a).__name__ for a in args]}")
     example = args[position].detach().cpu()
-    args = tuple(arg.detach().cpu() if isinstance(arg, Tensor) else arg for arg in args)
+    others = pytree.tree_map_only(Tensor, _without_zeros, args)
+    args = (*others[:position], example, *others[position + 1 :])
     if frequency_axis is None and example.ndim == 4:
         frequency_axis = -2 if time_axis % 4 == 3 else -1
     axes = [time_axis] if frequency_axis is None else [time_axis, frequency_axis]
@@ -96,6 +97,12 @@ def subject_of(
             raise ValueError(f"example_input: expected a length of at least 1, got the shape {tuple(example.shape)}")
     numbers = tuple(axis - example.ndim if axis >= 0 else axis for axis in axes)
     return Subject(module, args, position, numbers, output, allow_unknown)
+
+
+def _without_zeros(other: Tensor) -> Tensor:
+    """A condition of which the numbers are not known: only whole numbers and truth values mask or point anywhere."""
+    other = other.detach().cpu()
+    return other.masked_fill(other == 0, 1) if other.is_floating_point() else other
 
 
 def interval_seed(subject: Subject, *, endless: bool = False) -> Reach:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from wavedil.receptive.trace.reach import Reach, before, join, lift, reaches, reduce, spread
 from wavedil.receptive.trace.rules.registry import Call, rule
 
@@ -11,23 +13,19 @@ def recurrent(call: Call) -> Any:
     """Each time reads all times before it; from both sides, all there are. The last states read the whole."""
     x = call["input"]
     time = 1 if call["batch_first"] and x.ndim == 3 else 0
-    states = reaches(call.get("hx"))
-    inputs = reduce(x, [-1], keepdim=True) if isinstance(x, Reach) else None
-    if inputs is None:
-        total = join([reduce(state, None) for state in states], ())
-        return [total.like(spread(total.planes, shape)) for shape in call.shapes]
-    output = before(inputs, time)
+    states = [reduce(state, None) for state in reaches(call["hx"])]
+    inputs = reduce(lift(x, reaches(*call.values)[0]), [-1], keepdim=True)
+    whole = join([reduce(inputs, None), *states])
+    shape, *others = call.shapes
+    directions = [before(inputs, time)]
     if call["bidirectional"]:
-        output = join([output, before(inputs, time, backwards=True)])
-    if states:
-        output = join([output, *(_everywhere(state) for state in states)], output.shape)
-    whole = reduce(join([inputs]), None)
-    last = [whole.like(spread(whole.planes, shape)) for shape in call.shapes[1:]]
-    return [output.like(spread(output.planes, call.shapes[0])), *last]
-
-
-def _everywhere(state: Any) -> Reach:
-    return reduce(state, None)
+        directions.append(before(inputs, time, backwards=True))
+    if call["num_layers"] > 1:  # the second layer reads both directions of the first
+        directions = [join(directions)] * len(directions)
+    each = torch.Size([*shape[:-1], shape[-1] // len(directions)])
+    parts = [join([direction, *states], each) for direction in directions]
+    output = whole.like(torch.cat([part.planes for part in parts], -1)) if len(parts) > 1 else parts[0]
+    return [output, *(whole.like(spread(whole.planes, other)) for other in others)]
 
 
 @rule("_lfilter", "lfilter", "_lfilter_core")
