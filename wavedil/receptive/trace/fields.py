@@ -48,9 +48,8 @@ def intervals(reach: Reach, axis: int, length: int) -> Intervals | None:
     planes = compact(reach.planes[2 * axis : 2 * axis + 2])
     best: Intervals | None = None
     for d in [d for d in range(reach.ndim) if planes.shape[1 + d] > 1]:
-        others = [1 + i for i in range(reach.ndim) if i != d]
-        starts, ends = (-planes[0:1]).amin(others)[0], planes[1:2].amax(others)[0]
-        found = Intervals(d, starts.double(), ends.double())
+        edges = planes.movedim(1 + d, 1).reshape(2, planes.shape[1 + d], -1).amax(-1).double()
+        found = Intervals(d, -edges[0], edges[1])
         if best is None or _travel(found) > _travel(best):
             best = found
     return best if best is not None and _travel(best) > length / 4 else None

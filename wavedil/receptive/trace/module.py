@@ -181,8 +181,19 @@ def _field(found: Attempt, axis: int) -> tuple[Field, str | None]:
                 f"{name}: the fields of neighbouring outputs are not alike, as those of a flipped or permuted signal "
                 "are not: there is no one receptive field"
             )
-    stride = found.hops[axis] or Fraction(length, len(where.starts)).limit_denominator(10_000)
-    return of_one_side(where, length) or of_everything(stride), note
+    return of_one_side(where, length) or of_everything(_stride(found, axis)), note
+
+
+def _stride(found: Attempt, axis: int) -> Fraction:
+    """Inputs between outputs that read everything: those of an operator before, with as many, that does not."""
+    length = found.lengths[axis]
+    for step in reversed(found.walk.steps):
+        where = intervals(step.output, axis, length)
+        if where is not None and len(where.starts) in found.reach.shape:
+            field = fitted(where, inner(where, length, where.width, where.width)) or of_one_side(where, length)
+            if field is not None:
+                return field.stride
+    return found.hops[axis] or Fraction(length, max(found.reach.shape)).limit_denominator(10_000)
 
 
 def _of_one_place(found: Attempt, axis: int, name: str) -> tuple[Field, str | None]:
@@ -192,9 +203,8 @@ def _of_one_place(found: Attempt, axis: int, name: str) -> tuple[Field, str | No
     start, end = -float(planes[0].max()), float(planes[1].max())
     if start > end:
         raise ValueError(f"{name}: the output does not depend on the input")
-    hop = found.hops[axis]
-    if found.growing[axis] and hop is not None:
-        return of_everything(hop), None
+    if found.growing[axis] and found.hops[axis] is not None:
+        return of_everything(_stride(found, axis)), None
     note = f"{name}: the output has no such axis"
     if found.growing[axis] or found.fixed[axis]:
         return of_everything(Fraction(1)), f"{note}, it reads all of the input"

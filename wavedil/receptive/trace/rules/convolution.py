@@ -14,7 +14,7 @@ from wavedil.receptive.trace.rules.registry import Call, as_pair, rule
 @rule("conv1d", "conv2d", "conv3d", "convolution", "_convolution", "conv_transpose1d", "conv_transpose2d",
       "conv_transpose3d", "cudnn_convolution", "mkldnn_convolution", "_convolution_mode")  # fmt: skip
 def convolution(call: Call) -> Reach:
-    """A convolution, transposed or not; a tap that is exactly zero in every channel is not read."""
+    """A convolution, transposed or not; a tap that is exactly zero for every channel of the input is not read."""
     x, weight = call["input"], call["weight"]
     if not isinstance(x, Reach) or isinstance(weight, Reach):
         return _by_a_dependent_kernel(call)
@@ -39,12 +39,35 @@ def convolution(call: Call) -> Reach:
         planes = stuffed(planes, stride)
         stride = [1] * count
     planes = with_edges(planes, edges, x.endless)
-    used = (weight != 0).flatten(0, 1).any(0)
-    planes = windows(planes, used.flip(list(range(count))) if transposed else used, stride, dilation)
+    planes = by_taps(planes, _taps_used(weight, groups, transposed), stride, dilation)
     planes = planes[:, 0] if single else planes
     parts = reaches(call.get("bias"))
     result = x.like(planes)
     return join([result, *(part.like(_as_channel(part.planes, count)) for part in parts)]) if parts else result
+
+
+def _taps_used(weight: Tensor, groups: int, transposed: bool) -> Tensor:
+    """Which taps are not zero, ``(outputs, *kernel)``, as a sliding window meets them."""
+    if not transposed:
+        return (weight != 0).any(1)
+    used = (weight != 0).unflatten(0, (groups, -1)).any(1).flatten(0, 1)
+    return used.flip(list(range(1, used.ndim)))
+
+
+def by_taps(planes: Tensor, used: Tensor, stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
+    """The largest among the used taps of each window, which may be others in each channel."""
+    if bool((used == used[:1]).all()):
+        return windows(planes, used[0], stride, dilation)
+    patterns, which = used.flatten(1).unique(dim=0, return_inverse=True)
+    parts = []
+    for i, pattern in enumerate(patterns):
+        channels = (which == i).nonzero().flatten()
+        alike = planes.stride(2) == 0
+        some = planes.narrow(2, 0, 1) if alike else planes.index_select(2, channels)
+        part = windows(some, pattern.reshape(used.shape[1:]), stride, dilation)
+        parts.append(part.expand(*part.shape[:2], len(channels), *part.shape[3:]))
+    order = torch.cat([(which == i).nonzero().flatten() for i in range(len(patterns))]).argsort()
+    return torch.cat(parts, 2).index_select(2, order)
 
 
 def _as_channel(planes: Tensor, count: int) -> Tensor:

@@ -9,15 +9,14 @@ from wavedil.receptive.trace.reach import MASKED, NOTHING, Reach, join, lift, re
 from wavedil.receptive.trace.rules.registry import Call, rule
 
 _UNARY = """
-abs absolute acos acosh alias angle arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh bitwise_not ceil
-celu clamp clamp_max clamp_min clip conj conj_physical cos cosh deg2rad digamma dropout alpha_dropout feature_dropout
-feature_alpha_dropout elu erf erfc erfinv exp exp2 expm1 fix floor frac gelu hardshrink hardsigmoid
-hardswish hardtanh i0 imag isfinite isinf isnan leaky_relu lgamma log log10 log1p log2 log_sigmoid logical_not logit
-mish nan_to_num neg negative positive prelu rad2deg real reciprocal relu relu6 resolve_conj resolve_neg round rrelu
-rsqrt rrelu_with_noise selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink special_expit sqrt square
-tan tanh threshold trunc bucketize fake_quantize_per_tensor_affine relu_ native_dropout bernoulli
-_to_copy to type_as float double half bfloat16 int long bool contiguous clone detach detach_copy lift_fresh
-lift_fresh_copy pin_memory requires_grad _conj _neg_view _conj_physical data _assert_tensor_metadata
+abs absolute acos acosh angle arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh bitwise_not ceil celu
+clamp clamp_max clamp_min clip conj conj_physical cos cosh deg2rad digamma alpha_dropout feature_dropout
+feature_alpha_dropout elu erf erfc erfinv exp exp2 expm1 fix floor frac gelu hardshrink hardsigmoid hardswish hardtanh
+i0 imag isfinite isinf isnan leaky_relu lgamma log log10 log1p log2 log_sigmoid logical_not logit mish nan_to_num neg
+negative positive prelu rad2deg real reciprocal relu relu6 resolve_conj resolve_neg round rrelu rsqrt rrelu_with_noise
+selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink special_expit sqrt square tan tanh threshold
+trunc bucketize fake_quantize_per_tensor_affine relu_ native_dropout bernoulli int long bool _conj _neg_view
+_conj_physical
 """
 _BINARY = """
 add sub subtract rsub div divide true_divide floor_divide remainder fmod pow float_power atan2 arctan2 maximum
@@ -29,22 +28,20 @@ logaddexp2 lerp addcmul addcdiv isclose nextafter ldexp polar complex gcd lcm ms
 
 @rule(*dict.fromkeys(_UNARY.split()), *dict.fromkeys(_BINARY.split()))
 def elementwise(call: Call) -> Reach | list[Reach]:
-    """Depends on the same elements of all arguments; what is known of a value is kept by copies alone."""
-    parts = reaches(*call.values)
-    value = None
-    if call.name in _COPIES and len(parts) == 1:
-        value = parts[0].value
-    elif call.name in ("add", "sub"):
-        value = _masked_sum(call)
-    result = join(parts, call.shape, value)
-    if value is not None and call.name in ("add", "sub"):
-        result = _cut(result, value == NOTHING)
+    """Depends on the same elements of all arguments."""
+    value = _masked_sum(call) if call.name in ("add", "sub") else None
+    result = join(reaches(*call.values), call.shape, value)
+    result = result if value is None else _cut(result, value == NOTHING)
     return [result] * len(call.shapes) if isinstance(call.shapes, list) else result
 
 
-_COPIES = frozenset(
-    ("alias", "dropout", "to", "_to_copy", "type_as", "float", "double", "contiguous", "clone", "detach", "lift_fresh")
-)
+@rule("_to_copy", "to", "type_as", "float", "double", "half", "bfloat16", "contiguous", "clone", "detach",
+      "detach_copy", "lift_fresh", "lift_fresh_copy", "pin_memory", "requires_grad", "data", "alias",
+      "dropout")  # fmt: skip
+def duplicate(call: Call) -> Reach:
+    """A copy of the first argument, in another precision or place: what is known of its values stays."""
+    part = lift(call.values[0], reaches(*call.values)[0])
+    return part.like(spread(part.planes, call.shape), part.value)
 
 
 def _masked_sum(call: Call) -> Tensor | None:
