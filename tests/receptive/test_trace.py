@@ -156,11 +156,13 @@ def test_modes_and_writes_in_place(name):
 
 
 def test_the_module_is_left_as_it_was():
-    module = nn.Sequential(conv(1, 4), nn.BatchNorm1d(4), nn.ReLU(True))
+    noise = Function(lambda x: x + torch.randn(x.shape))
+    module = nn.Sequential(conv(1, 4), noise, nn.BatchNorm1d(4), nn.ReLU(True))
     before = copy.deepcopy(module.state_dict())
     x = torch.randn(2, 1, 40)
-    kept = x.clone()
+    kept, random = x.clone(), torch.get_rng_state()
     trace(module, x)
+    assert torch.equal(torch.get_rng_state(), random)
     assert module.training
     assert torch.equal(x, kept)
     for name, value in module.state_dict().items():

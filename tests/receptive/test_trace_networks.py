@@ -76,6 +76,13 @@ BLOCKS = {
         (0, 8, 1),
     ),
     "u-net": (Function(u_net, **U_NET), signal(1, 64), (-11, 14, 1)),
+    "deep u-net": (
+        nn.Sequential(
+            *(conv(1, 1, 8, stride=4) for _ in range(4)), *(nn.ConvTranspose1d(1, 1, 8, 4) for _ in range(4))
+        ),
+        signal(1, 1500),
+        (-512, 595, 1),
+    ),
     "strided, dilated": (nn.Sequential(conv(stride=2, dilation=3), conv(stride=3, dilation=2)), signal(), (0, 14, 6)),
     "dense": (
         Function(dense, **{f"l{i}": conv(2 * i + 2, 2, dilation=2**i, padding=2**i) for i in range(4)}),

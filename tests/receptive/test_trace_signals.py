@@ -50,6 +50,7 @@ RESAMPLED = {
         lambda x: F.interpolate(x, scale_factor=1.3, mode="linear", recompute_scale_factor=True),
         (-1, 0, Fraction(10, 13)),
     ),
+    "44.1 to 48 kHz": (lambda x: F.interpolate(x, scale_factor=160 / 147), (0, 0, Fraction(147, 160))),
     "area": (lambda x: F.interpolate(x, scale_factor=0.5, mode="area"), (0, 1, 2)),
     "repeated": (lambda x: x.repeat_interleave(3, -1), (0, 0, Fraction(1, 3))),
     "decimated": (lambda x: x[..., 1::3], (1, 1, 3)),

@@ -12,7 +12,7 @@ from wavedil.receptive.taps import Taps
 from wavedil.receptive.trace.reach import NOTHING, Reach, compact
 
 # Outputs over which a period is looked for.
-_WINDOW = 4096
+_WINDOW = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +92,11 @@ def fitted(found: Intervals, inside: Tensor) -> Field | None:
         last = first + _WINDOW
     starts, ends = found.starts[first:last], found.ends[first:last]
     for outputs in range(1, (last - first) // 2 + 1):
-        inputs = _shift(starts, ends, outputs)
-        if inputs is not None:
-            return _period(first, outputs, inputs, starts, ends)
+        # Most periods are ruled out by a few outputs.
+        if _shift(starts[: outputs + 16], ends[: outputs + 16], outputs) is not None or outputs == 1:
+            inputs = _shift(starts, ends, outputs)
+            if inputs is not None:
+                return _period(first, outputs, inputs, starts, ends)
     return None
 
 

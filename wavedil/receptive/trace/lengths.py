@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from wavedil.receptive.trace.fields import Intervals, intervals
+from wavedil.receptive.trace.fields import Intervals, fitted, inner, intervals
 from wavedil.receptive.trace.program import Program, Walk
 from wavedil.receptive.trace.reach import Reach
 from wavedil.receptive.trace.subject import Subject, interval_seed
@@ -17,8 +17,10 @@ _MARGIN = 64
 # Outputs of the least input at which a growing field is taken to grow for ever: a window of attention may be longer
 # than the example. Fewer where a long one takes long to capture.
 _LONG, _LONG_IF_SLOW = 512, 64
-# Elements of the input with which a trace is still tried.
-_LONGEST = 1 << 25
+# As many for odd rates, as from 44.1 to 48 kHz, 160 outputs for 147 inputs; and where no period is seen in fewer.
+_ODD_PERIOD, _LONG_PERIOD = 1024, 4096
+# Elements of the input that are added to look for such periods at most, and with which a trace is still tried.
+_FURTHER, _LONGEST = 1 << 16, 1 << 25
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,18 @@ class Attempt:
         return 1 if place is None else max(math.ceil(self.lengths[axis] / len(place.starts)), 1)
 
     def need(self, axis: int) -> int:
-        """The length at which outputs in the middle are sure to see nothing of either end."""
-        return math.ceil(2 * self.widths[axis]) + _MARGIN * self.hop(axis)
+        """The length at which enough outputs are sure to see nothing of either end."""
+        length, width = self.lengths[axis], self.widths[axis]
+        need = math.ceil(2 * width) + _MARGIN * self.hop(axis)
+        place = self.places[axis]
+        if length < need or place is None:
+            return need
+        field = fitted(place, inner(place, length, width, width))
+        if field is not None and 1 in field.stride.as_integer_ratio():
+            return need
+        # No period is seen yet; or, of an odd rate, perhaps not the true one.
+        further = (_LONG_PERIOD if field is None else _ODD_PERIOD) * self.hop(axis)
+        return need + min(further, _FURTHER * length // self.subject.example.numel())
 
 
 def _walk(program: Program, subject: Subject, seed: Reach, keep_steps: bool = False) -> Walk:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from wavedil.receptive.answer import Answer, Axes, Axis
 from wavedil.receptive.arithmetic import Field
 from wavedil.receptive.taps import Taps
+from wavedil.receptive.trace.capture import one_thread
 from wavedil.receptive.trace.costs import cost_rows
 from wavedil.receptive.trace.fields import fitted, inner, intervals, of_everything, of_one_side, seeds, taps_from
 from wavedil.receptive.trace.lengths import Attempt, settled
-from wavedil.receptive.trace.program import Walk, one_thread
+from wavedil.receptive.trace.program import Walk
 from wavedil.receptive.trace.reach import NOTHING, Reach
 from wavedil.receptive.trace.subject import Subject, set_seed, subject_of
 

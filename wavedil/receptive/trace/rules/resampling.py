@@ -93,7 +93,9 @@ def interpolated(call: Call, source: Callable[[Tensor, float], Tensor], mix: Mix
         else:
             factor = given[i] if i < len(given) else None
             scale = 1 / factor if factor else size / out
-        rows = mix(source(torch.arange(out, dtype=torch.float64), scale), scale, size)
+        # Rounded, as 13 * (1 / 1.3) is meant to be 10.
+        positions = source(torch.arange(out, dtype=torch.float64), scale).round(decimals=9)
+        rows = mix(positions, scale, size)
         parts = [planes.index_select(dim, row.clamp(0, size - 1).long()) for row in rows]
         planes = functools.reduce(torch.maximum, parts)
     return x.like(planes)
