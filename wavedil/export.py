@@ -175,7 +175,7 @@ def _example(
     """A chunk of a few hops for a batch of 2, the state before it and the conditions along with it."""
     require_settled(module, "exporting")
     like = next(module.parameters(), torch.empty(0))
-    chunk = like.new_zeros(2, *(shape or module.input_shape()), 3 * module.hop)
+    chunk = like.new_zeros(2, *module.complete_shape(*shape), 3 * module.hop)
     steady: dict[str, Any] = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}
     running = {k: v.new_zeros(2, *v.shape[1:-1], chunk.shape[-1]) for k, v in conditions.items() if k in module.aligned}
     with torch.no_grad():

@@ -42,6 +42,15 @@ def dilated_convolution(
     Example:
         >>> dilated_convolution(np.array([1, 0, 0, 0, 2]), np.array([3, 5]), dilation=2)
         array([5, 0, 6])
+
+        In 2D, a square of ones under a kernel that spans 7x7 (docs/examples/worked_example.py goes through it):
+
+        >>> matrix = np.zeros((9, 9), dtype=int)
+        >>> matrix[4:7, 3:6] = 1
+        >>> dilated_convolution(matrix, np.arange(1, 10).reshape(3, 3), dilation=3)
+        array([[2, 2, 2],
+               [5, 5, 5],
+               [5, 5, 5]])
     """
     axes = kernel.ndim
     rates = (dilation,) * axes if isinstance(dilation, int) else tuple(dilation)

@@ -57,7 +57,7 @@ class Stream:
         self._conditions = conditions
         with torch.no_grad():
             self._initial = module.initial_state(batch_size, *shape, dtype=dtype, device=device, **conditions)
-        self._axes = tuple(shape) or module.input_shape()
+        self._axes = module.complete_shape(*shape)
         self._like = next(module.parameters(), torch.empty(0)).detach().to(device=device, dtype=dtype)
         self._no_outputs: Any = None
         self.reset()

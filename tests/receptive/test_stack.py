@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavedil.layers import CausalConv1d, CausalConv2d, Chain, DilatedStack
+from wavedil.layers import CausalConv1d, CausalConv2d, Chain, DilatedStack, DilatedStack2d
 from wavedil.receptive import exponential_dilations
 from wavedil.receptive.stack import stack, stack_layers
 
@@ -96,6 +96,24 @@ def test_gated_stacks_are_those_of_the_package(kernel_size, sizes, bias, groups)
 
 
 @settings(max_examples=50)
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), min_size=1, max_size=4),
+    st.booleans(),
+    st.integers(1, 9),
+)
+def test_gated_stacks_over_spectrograms_are_those_of_the_package(kernel_size, pairs, bias, bins):
+    bands, frames = zip(*pairs, strict=True)
+    module = DilatedStack2d(4, kernel_size, frames, frequency_dilations=bands, bias=bias)
+    answer = stack(kernel_size, pairs, channels=4, block="gated", bias=bias, bins=bins)
+    assert answer.axes.time.field == module.field
+    assert answer.axes["frequency"].field == module.frequency_field
+    assert answer.parameters == sum(p.numel() for p in module.parameters())
+    assert answer.macs_per_sample == sum(p.numel() for p in module.parameters() if p.ndim > 1) * bins
+    assert answer.state_values == sum(t.numel() for t in module.initial_state(1, bins))
+
+
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4))
 def test_plain_stacks_are_those_of_the_package(sizes):
     kernels, strides, dilations = map(list, zip(*sizes, strict=True))
@@ -181,8 +199,8 @@ def test_json_is_plain_and_whole():
         ({"lookahead": 1, "padding": "valid"}, "layer 0: lookahead 1 goes with causal padding, got 'valid'"),
         ({"padding": "same"}, "padding must be one of causal, centred, valid, got 'same'"),
         ({"block": "glu"}, "block must be one of conv, gated, got 'glu'"),
-        ({"block": "gated", "bins": 4}, "gated blocks have one dimension"),
         ({"block": "gated", "strides": 2}, "layer 0: a residual layer must have stride 1, got 2"),
+        ({"block": "gated", "strides": (2, 1)}, "layer 0: a residual layer must have stride 1, got 2"),
         ({"channels": 0}, "channels must be at least 1, got 0"),
         ({"cycles": 0}, "cycles must be at least 1, got 0"),
         ({"groups": 2}, "layer 0: groups must divide the channels 1 and 1, got 2"),

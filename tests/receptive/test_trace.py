@@ -41,10 +41,28 @@ def test_the_answer_of_a_strided_network():
 
 
 def test_any_length_of_the_example_gives_the_same():
-    network = nn.Sequential(conv(padding=1), conv(kernel_size=2, stride=2, dilation=7))
-    fields = {trace(network, signal(1, time)).fields for time in (8, 50, 51, 400)}
+    network = nn.Sequential(conv(padding=100, dilation=100), conv(kernel_size=2, stride=2, padding=1, dilation=7))
+    fields = {trace(network, signal(1, time)).fields for time in (6, 50, 51, 400)}
     assert len(fields) == 1
-    assert next(iter(fields))[0].at(0) == (-1, 8)
+    assert next(iter(fields))[0].at(0) == (-101, 106)
+
+
+@pytest.mark.parametrize("time", [1, 2, 3])
+def test_a_single_input_is_example_enough(time):
+    """Padding is counted as more of the signal, and lengths are added until all is shown."""
+    blocks = Function(
+        lambda x, past, both: x + both(F.pad(past(F.pad(x, (100, 0))), (0, 300))),
+        past=conv(kernel_size=101),
+        both=conv(kernel_size=301),
+    )
+    assert facts(as_measured(blocks, signal(1, time))) == (-100, 300, 1)
+    spectrogram = Function(
+        lambda x: torch.stft(x[:, 0], 64, 16, window=torch.ones(64), pad_mode="constant", return_complex=True).abs()
+    )
+    assert facts(as_measured(spectrogram, signal(1, time))) == (-32, 31, 16)
+    planes = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=d, dilation=d) for d in (1, 20)))
+    traced = as_measured(planes, torch.zeros(1, 1, time, time))
+    assert [facts(traced, axis) for axis in (0, 1)] == [(-21, 21, 1)] * 2
 
 
 OUTPUTS = {"a": conv(), "b": conv(kernel_size=5)}

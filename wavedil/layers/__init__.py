@@ -2,24 +2,41 @@
 
 from wavedil.layers.base import Delay, Pointwise, State, StreamingModule, Window
 from wavedil.layers.chain import Chain, Wrap
-from wavedil.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d
-from wavedil.layers.gated import GatedResidualBlock
-from wavedil.layers.norm import BatchNorm1d, FrameLayerNorm, FrameRMSNorm, add_weight_norm, fold_weight_norm, make_norm
+from wavedil.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, OverSpectrograms
+from wavedil.layers.gated import GatedResidualBlock, GatedResidualBlock2d
+from wavedil.layers.image_pooling import CausalImagePool, ImagePool
+from wavedil.layers.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    FrameLayerNorm,
+    FrameRMSNorm,
+    add_weight_norm,
+    fold_weight_norm,
+    make_norm,
+)
+from wavedil.layers.parallel import Parallel
 from wavedil.layers.pooling import CausalAvgPool1d
-from wavedil.layers.stack import DilatedStack
+from wavedil.layers.stack import DilatedStack, DilatedStack2d
 
 __all__ = [
     "BatchNorm1d",
+    "BatchNorm2d",
     "CausalAvgPool1d",
     "CausalConv1d",
     "CausalConv2d",
     "CausalConvTranspose1d",
+    "CausalImagePool",
     "Chain",
     "Delay",
     "DilatedStack",
+    "DilatedStack2d",
     "FrameLayerNorm",
     "FrameRMSNorm",
     "GatedResidualBlock",
+    "GatedResidualBlock2d",
+    "ImagePool",
+    "OverSpectrograms",
+    "Parallel",
     "Pointwise",
     "State",
     "StreamingModule",

@@ -80,6 +80,10 @@ class StreamingModule(nn.Module):
             f"{type(self).__name__} takes any shape: give the axes between batch and time to initial_state"
         )
 
+    def complete_shape(self, *shape: int) -> tuple[int, ...]:
+        """The axes between batch and time, of which the user has given those that the module does not know."""
+        return shape or self.input_shape()
+
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The axes between batch and time of the output, for those of the input."""
         return tuple(shape)
@@ -103,11 +107,16 @@ class StreamingModule(nn.Module):
 
         Returns:
             A flat tuple of tensors, batch first, named by ``state_names``.
+
+        Raises:
+            ValueError: if an output reads the whole signal, so that there is no stream of it.
         """
+        if self.lookahead == math.inf:
+            raise ValueError(f"{type(self).__name__} reads the whole signal, past and future: it cannot stream")
         like = next(self.parameters(), None)
         dtype = dtype or (like.dtype if like is not None else torch.get_default_dtype())
         device = device or (like.device if like is not None else "cpu")
-        axes = shape or self.input_shape()
+        axes = self.complete_shape(*shape)
         x = torch.zeros(batch_size, *axes, self.hop, dtype=dtype, device=device)
         return self.start(x, self.boundary == "silence", **conditions)[1]
 
@@ -154,9 +163,9 @@ class StreamingModule(nn.Module):
         return self.field.lookahead
 
     @property
-    def latency(self) -> int:
+    def latency(self) -> int | float:
         """Inputs that arrive after an output's own first one, before a stream can give it: lookahead and buffering."""
-        return self.tail + self.hop - 1
+        return math.inf if self.lookahead == math.inf else self.tail + self.hop - 1
 
     def receptive_field_seconds(self, sample_rate: float | None = None) -> float:
         """``receptive_field`` in seconds, at the module's own sample rate unless one is given."""

@@ -1,7 +1,6 @@
-"""Causal convolutions over time, in one dimension."""
+"""Convolutions that are causal in time, over waveforms and spectrograms."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +189,26 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
         return respond(self, x, state, silence), state
 
 
-class CausalConv2d(Window, nn.Conv2d):
+class OverSpectrograms(StreamingModule):
+    """Base of layers over ``(batch, channels, frequency, time)`` that take any number of frequency bins.
+
+    Attributes:
+        in_channels: channels in.
+    """
+
+    in_channels: int
+
+    @property
+    def frequency_field(self) -> Field:
+        """Which input bins an output bin reads; ``field`` says the same of the frames."""
+        raise NotImplementedError
+
+    def complete_shape(self, *shape: int) -> tuple[int, ...]:
+        """The number of frequency bins, with or without the channels before it, with them."""
+        return (self.in_channels, *shape) if len(shape) == 1 else super().complete_shape(*shape)
+
+
+class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
     """A dilated convolution over a spectrogram: causal in time, "same" or "valid" in frequency.
 
     Parameters are those of ``torch.nn.Conv2d``. Pairs are (frequency, time), as the axes are.
@@ -256,11 +274,9 @@ class CausalConv2d(Window, nn.Conv2d):
         reach = dilated_span(kernels[0], dilations[0]) - 1
         self.frequency_padding = (reach // 2, reach - reach // 2) if frequency_padding == "same" else (0, 0)
 
-    def initial_state(self, batch_size: int = 1, *shape: int, **options: Any) -> State:
-        """As in the base; ``shape`` is the number of frequency bins, with or without the channels before it."""
-        if len(shape) == 1:
-            shape = (self.in_channels, *shape)
-        return super().initial_state(batch_size, *shape, **options)
+    @property
+    def frequency_field(self) -> Field:
+        return Field.convolution(self.kernel_size[0], self.stride[0], self.dilation[0], self.frequency_padding[0])
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         bins = shape[-1] + sum(self.frequency_padding) - dilated_span(self.kernel_size[0], self.dilation[0])

@@ -1,6 +1,7 @@
-"""The gated residual block of WaveNet."""
+"""The gated residual block of WaveNet, over waveforms and spectrograms."""
 
-from typing import ClassVar, Literal
+import math
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -8,56 +9,31 @@ from torch import Tensor, nn
 from wavedil.config import Boundary
 from wavedil.layers.base import Delay, State, StreamingModule
 from wavedil.layers.chain import split_state
-from wavedil.layers.conv import CausalConv1d
-from wavedil.layers.norm import NormName, make_norm
+from wavedil.layers.conv import CausalConv1d, CausalConv2d, OverSpectrograms
+from wavedil.layers.norm import FrameLayerNorm, FrameRMSNorm, NormName, make_norm
 from wavedil.receptive import Field
 
 Gate = Literal["tanh", "glu"]
 Conditioning = Literal["add", "film"]
 Pair = tuple[Tensor, Tensor]
+# Taps of a kernel, or inputs between them: along time, or one number or a (frequency, time) pair for spectrograms.
+Size = TypeVar("Size", int, int | tuple[int, int])
+
+_CONVOLUTIONS: dict[int, type[Any]] = {1: CausalConv1d, 2: CausalConv2d}
+_POINTWISE: dict[int, type[Any]] = {1: nn.Conv1d, 2: nn.Conv2d}
 
 
-class GatedResidualBlock(StreamingModule):
-    """Dilated convolution, gate, and 1x1 convolutions onto the residual and, if asked for, the skip sum.
-
-    ``z = tanh(W_f * x + V_f c) . sigmoid(W_g * x + V_g c)``; residual ``x + W_r z``, skip ``W_s z``. Source: van den
-    Oord 2016, section 2.3 to 2.5, arXiv:1609.03499. With ``gate="glu"`` the tanh is left out (Dauphin 2017,
-    arXiv:1612.08083); with ``conditioning="film"`` the condition scales and shifts the gate's input (Perez 2018,
-    arXiv:1709.07871).
-
-    Args:
-        channels: of input and residual.
-        kernel_size: taps of the dilated convolution.
-        dilation: inputs between taps.
-        skip_channels: of the skip output; None for no skip output.
-        project_residual: False leaves out the residual's 1x1 convolution, where nothing reads the residual.
-        gate: "tanh" or "glu".
-        norm: "batch", "layer", "rms" or "none", between the convolution and the gate.
-        dropout: probability, on the gate's output.
-        groups: of the dilated convolution.
-        bias: of all its convolutions.
-        global_channels: of a condition that holds for the whole signal; 0 for none.
-        local_channels: of a condition that runs along with the signal; 0 for none.
-        conditioning: "add" or "film".
-        lookahead: inputs read beyond the present.
-        boundary: see :class:`StreamingModule`.
-
-    Shape:
-        ``(batch, channels, time)`` to the residual of the same shape; with ``skip_channels``, to the pair of it and
-        ``(batch, skip_channels, time)``. Conditions: ``global_condition`` ``(batch, global_channels)``,
-        ``local_condition`` ``(batch, local_channels, time)``.
-
-    Raises:
-        ValueError: if an argument is out of its range.
-    """
+class _GatedBlock(StreamingModule, Generic[Size]):
+    """The block of either number of dimensions; a subclass sets ``dimensions``."""
 
     aligned: ClassVar[tuple[str, ...]] = ("local_condition",)
+    dimensions: ClassVar[Literal[1, 2]]
 
     def __init__(
         self,
         channels: int,
-        kernel_size: int,
-        dilation: int = 1,
+        kernel_size: Size,
+        dilation: Size | int = 1,
         *,
         skip_channels: int | None = None,
         project_residual: bool = True,
@@ -77,20 +53,21 @@ class GatedResidualBlock(StreamingModule):
             raise ValueError(f"gate must be 'tanh' or 'glu', got {gate!r}")
         if conditioning not in ("add", "film"):
             raise ValueError(f"conditioning must be 'add' or 'film', got {conditioning!r}")
-        self.channels = channels
+        self.channels = self.in_channels = channels
         self.gate = gate
         self.conditioning = conditioning
         self.boundary = boundary
-        self.conv = CausalConv1d(
+        self.conv = _CONVOLUTIONS[self.dimensions](
             channels, 2 * channels, kernel_size, dilation=dilation, groups=groups, bias=bias, lookahead=lookahead
         )
-        self.norm = make_norm(norm, 2 * channels)
+        self.norm = make_norm(norm, 2 * channels, self.dimensions)
         self.dropout = nn.Dropout(dropout)
         width = 2 * channels * (2 if conditioning == "film" else 1)
         self.global_projection = nn.Linear(global_channels, width) if global_channels else None
         self.local_projection = nn.Conv1d(local_channels, width, 1) if local_channels else None
-        self.residual = nn.Conv1d(channels, channels, 1, bias=bias) if project_residual else None
-        self.skip = nn.Conv1d(channels, skip_channels, 1, bias=bias) if skip_channels else None
+        pointwise = _POINTWISE[self.dimensions]
+        self.residual = pointwise(channels, channels, 1, bias=bias) if project_residual else None
+        self.skip = pointwise(channels, skip_channels, 1, bias=bias) if skip_channels else None
         self.residual_delay = Delay(lookahead)
         self.condition_delay = Delay(lookahead if local_channels else 0)
 
@@ -106,9 +83,6 @@ class GatedResidualBlock(StreamingModule):
     def state_names(self) -> tuple[str, ...]:
         names = ("conv", "residual_delay", "condition_delay")
         return tuple(f"{name}.{own}" for name in names for own in getattr(self, name).state_names)
-
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.channels,)
 
     def step(
         self,
@@ -155,7 +129,7 @@ class GatedResidualBlock(StreamingModule):
             residual, skip = self._gate(delayed, hidden, global_condition, condition)
         else:
             residual = torch.zeros_like(x)
-            skip = None if self.skip is None else x.new_zeros(x.shape[0], self.skip.out_channels, x.shape[-1])
+            skip = None if self.skip is None else x.new_zeros(x.shape[0], self.skip.out_channels, *x.shape[2:])
         return (residual if skip is None else (residual, skip)), state
 
     def _gate(
@@ -177,10 +151,79 @@ class GatedResidualBlock(StreamingModule):
         if not terms:
             return hidden
         total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+        if hidden.ndim == 4:
+            total = total[:, :, None]  # the same for all bins
         if self.conditioning == "add":
             return hidden + total
         scale, shift = total.chunk(2, dim=1)
         return hidden * (1 + scale) + shift
+
+
+class GatedResidualBlock(_GatedBlock[int]):
+    """Dilated convolution, gate, and 1x1 convolutions onto the residual and, if asked for, the skip sum.
+
+    ``z = tanh(W_f * x + V_f c) . sigmoid(W_g * x + V_g c)``; residual ``x + W_r z``, skip ``W_s z``. Source: van den
+    Oord 2016, section 2.3 to 2.5, arXiv:1609.03499. With ``gate="glu"`` the tanh is left out (Dauphin 2017,
+    arXiv:1612.08083); with ``conditioning="film"`` the condition scales and shifts the gate's input (Perez 2018,
+    arXiv:1709.07871).
+
+    Args:
+        channels: of input and residual.
+        kernel_size: taps of the dilated convolution.
+        dilation: inputs between taps.
+        skip_channels: of the skip output; None for no skip output.
+        project_residual: False leaves out the residual's 1x1 convolution, where nothing reads the residual.
+        gate: "tanh" or "glu".
+        norm: "batch", "layer", "rms" or "none", between the convolution and the gate.
+        dropout: probability, on the gate's output.
+        groups: of the dilated convolution.
+        bias: of all its convolutions.
+        global_channels: of a condition that holds for the whole signal; 0 for none.
+        local_channels: of a condition that runs along with the signal; 0 for none.
+        conditioning: "add" or "film".
+        lookahead: inputs read beyond the present.
+        boundary: see :class:`StreamingModule`.
+
+    Shape:
+        ``(batch, channels, time)`` to the residual of the same shape; with ``skip_channels``, to the pair of it and
+        ``(batch, skip_channels, time)``. Conditions: ``global_condition`` ``(batch, global_channels)``,
+        ``local_condition`` ``(batch, local_channels, time)``.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    dimensions = 1
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.channels,)
+
+
+class GatedResidualBlock2d(OverSpectrograms, _GatedBlock[int | tuple[int, int]]):
+    """:class:`GatedResidualBlock` over spectrograms: causal in time, centred in frequency, of any number of bins.
+
+    Args:
+        channels: of input and residual.
+        kernel_size: taps of the dilated convolution, one number for both axes or a pair (frequency, time).
+        dilation: inputs between taps, likewise.
+        options: the further arguments of :class:`GatedResidualBlock`; lookahead is counted in frames, and the norms
+            "layer" and "rms" read all bins of a frame.
+
+    Shape:
+        ``(batch, channels, frequency, time)`` to the residual of the same shape; with ``skip_channels``, to the pair of
+        it and ``(batch, skip_channels, frequency, time)``. Conditions as in one dimension, the same for all bins.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    dimensions = 2
+
+    @property
+    def frequency_field(self) -> Field:
+        all_bins = isinstance(self.norm, FrameLayerNorm | FrameRMSNorm)
+        read = Field(1, 1, (-math.inf,), (math.inf,)) if all_bins else self.conv.frequency_field
+        return Field.identity().union(read)
 
 
 def _project(projection: nn.Module | None, condition: Tensor | None, name: str) -> Tensor | None:

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import batchnorm
 from torch.nn.utils import parametrizations, parametrize
 
 from wavedil.layers.base import Pointwise, State
@@ -13,19 +14,25 @@ NormName = Literal["batch", "layer", "rms", "none"]
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class BatchNorm1d(Pointwise, nn.BatchNorm1d):
-    """``torch.nn.BatchNorm1d``: in evaluation a fixed scale and shift, which streams.
-
-    In training it reads the whole batch, so that a stream then has no meaning; call ``eval()`` first.
-    """
-
+class _BatchNorm(Pointwise, batchnorm._BatchNorm):
     def apply_point(self, x: Tensor) -> Tensor:
-        return nn.BatchNorm1d.forward(self, x)
+        return batchnorm._BatchNorm.forward(self, x)
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
         # What came before the start is no data: it must not move the running statistics.
         y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return (y if silence else torch.zeros_like(x)), ()
+
+
+class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+    """``torch.nn.BatchNorm1d``: in evaluation a fixed scale and shift, which streams.
+
+    In training it reads the whole batch, so that a stream then has no meaning; call ``eval()`` first.
+    """
+
+
+class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    """``torch.nn.BatchNorm2d``: the same as :class:`BatchNorm1d`, over ``(batch, channels, frequency, time)``."""
 
 
 class _FrameNorm(Pointwise):
@@ -43,10 +50,13 @@ class _FrameNorm(Pointwise):
 
 
 class FrameLayerNorm(_FrameNorm):
-    """Layer normalisation over the channels of each frame. Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+    """Layer normalisation over the channels of each frame, and over its bins where it has any.
+
+    Sources: Ba, Kiros and Hinton 2016, arXiv:1607.06450; frame by frame for streaming, Westhausen and Meyer 2020,
+    arXiv:2005.07551.
 
     Args:
-        channels: of the input, ``(batch, channels, time)``.
+        channels: of the input, ``(batch, channels, time)`` or ``(batch, channels, frequency, time)``.
         eps: added to the variance.
     """
 
@@ -55,29 +65,48 @@ class FrameLayerNorm(_FrameNorm):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def apply_point(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + self.eps) * self.weight[:, None] + self.bias[:, None]
+        variance, mean = torch.var_mean(x, dim=_frame_axes(x), correction=0, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + self.eps) * _by_channel(self.weight, x) + _by_channel(self.bias, x)
 
 
 class FrameRMSNorm(_FrameNorm):
-    """Each frame divided by the root mean square of its channels. Source: Zhang and Sennrich 2019, arXiv:1910.07467.
+    """Each frame divided by the root mean square of its channels, and of its bins where it has any.
+
+    Source: Zhang and Sennrich 2019, arXiv:1910.07467.
 
     Args:
-        channels: of the input, ``(batch, channels, time)``.
+        channels: of the input, ``(batch, channels, time)`` or ``(batch, channels, frequency, time)``.
         eps: added to the mean square.
     """
 
     def apply_point(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + self.eps) * self.weight[:, None]
+        mean_square = x.square().mean(dim=_frame_axes(x), keepdim=True)
+        return x * torch.rsqrt(mean_square + self.eps) * _by_channel(self.weight, x)
 
 
-def make_norm(name: NormName, channels: int) -> Pointwise | None:
+def _frame_axes(x: Tensor) -> tuple[int, ...]:
+    """All axes between batch and time."""
+    return tuple(range(1, x.ndim - 1))
+
+
+def _by_channel(values: Tensor, x: Tensor) -> Tensor:
+    """One value for each channel of x, to be broadcast over all that follows."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
+
+
+def make_norm(name: NormName, channels: int, dimensions: Literal[1, 2] = 1) -> Pointwise | None:
     """The normalisation of that name, or None for "none".
+
+    Args:
+        name: "batch", "layer", "rms" or "none".
+        channels: of the input.
+        dimensions: 1 for ``(batch, channels, time)``, 2 for ``(batch, channels, frequency, time)``.
 
     Raises:
         ValueError: for another name.
     """
-    norms: dict[str, Any] = {"batch": BatchNorm1d, "layer": FrameLayerNorm, "rms": FrameRMSNorm, "none": None}
+    batch = BatchNorm1d if dimensions == 1 else BatchNorm2d
+    norms: dict[str, Any] = {"batch": batch, "layer": FrameLayerNorm, "rms": FrameRMSNorm, "none": None}
     if name not in norms:
         raise ValueError(f"norm must be one of {', '.join(norms)}, got {name!r}")
     return None if norms[name] is None else norms[name](channels)

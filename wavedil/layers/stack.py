@@ -1,7 +1,7 @@
-"""A stack of gated residual blocks with a schedule of dilations."""
+"""A stack of gated residual blocks with a schedule of dilations, over waveforms and spectrograms."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Generic, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,52 +9,39 @@ from torch import Tensor, nn
 from wavedil.config import Boundary
 from wavedil.layers.base import Delay, State, StreamingModule
 from wavedil.layers.chain import split_state
-from wavedil.layers.gated import Conditioning, Gate, GatedResidualBlock
+from wavedil.layers.conv import OverSpectrograms
+from wavedil.layers.gated import Conditioning, Gate, GatedResidualBlock, GatedResidualBlock2d, Size, _GatedBlock
 from wavedil.layers.norm import NormName
 from wavedil.receptive import Field
 
 
-class DilatedStack(StreamingModule):
-    """Gated residual blocks, one for each dilation; gives the sum of their skip outputs, or the last residual.
+class StackOptions(TypedDict, total=False):
+    """What the stacks over waveforms and spectrograms take alike; see :class:`DilatedStack`."""
 
-    Source: van den Oord 2016, figure 4, arXiv:1609.03499.
+    skip_channels: int | None
+    gate: Gate
+    norm: NormName
+    dropout: float
+    groups: int
+    bias: bool
+    global_channels: int
+    local_channels: int
+    conditioning: Conditioning
+    lookahead: int | Sequence[int]
+    boundary: Boundary
 
-    Args:
-        channels: of input and residual.
-        kernel_size: taps of the dilated convolutions.
-        dilations: one for each block; see :func:`wavedil.exponential_dilations`.
-        skip_channels: of the skip sum, which is then the output; None gives the last block's residual.
-        gate: "tanh" or "glu".
-        norm: "batch", "layer", "rms" or "none", between each convolution and its gate.
-        dropout: probability, on each gate's output.
-        groups: of the dilated convolutions.
-        bias: of all convolutions.
-        global_channels: of a condition that holds for the whole signal; 0 for none.
-        local_channels: of a condition that runs along with the signal; 0 for none.
-        conditioning: "add" or "film".
-        lookahead: inputs that each block reads beyond its present: one number for all, or one for each.
-        boundary: "zeros" (each block sees zeros before the start) or "silence" (the response to a silent input).
 
-    Shape:
-        ``(batch, channels, time)`` to ``(batch, skip_channels or channels, time)``. Conditions: ``global_condition``
-        ``(batch, global_channels)``, ``local_condition`` ``(batch, local_channels, time)``.
-
-    Raises:
-        ValueError: if there is no dilation or an argument is out of its range.
-
-    Example:
-        >>> stack = DilatedStack(16, kernel_size=3, dilations=[1, 2, 4, 8])
-        >>> stack(torch.zeros(1, 16, 100)).shape, stack.receptive_field
-        (torch.Size([1, 16, 100]), 31)
-    """
+class _Stack(StreamingModule, Generic[Size]):
+    """The stack of either number of dimensions; a subclass sets ``block``."""
 
     aligned: ClassVar[tuple[str, ...]] = ("local_condition",)
+    block: ClassVar[type[Any]]
 
     def __init__(
         self,
         channels: int,
-        kernel_size: int,
-        dilations: Sequence[int],
+        kernel_size: Size,
+        dilations: Sequence[Size],
         *,
         skip_channels: int | None = None,
         gate: Gate = "tanh",
@@ -74,13 +61,13 @@ class DilatedStack(StreamingModule):
         lookaheads = [lookahead] * len(dilations) if isinstance(lookahead, int) else list(lookahead)
         if len(lookaheads) != len(dilations):
             raise ValueError(f"expected a lookahead for each of {len(dilations)} dilations, got {len(lookaheads)}")
-        self.channels = channels
+        self.channels = self.in_channels = channels
         self.skip_channels = skip_channels
         self.dilations = tuple(dilations)
         self.local_channels = local_channels
         self.boundary = boundary
         self.blocks = nn.ModuleList(
-            GatedResidualBlock(
+            self.block(
                 channels,
                 kernel_size,
                 dilation,
@@ -120,11 +107,8 @@ class DilatedStack(StreamingModule):
         children = [(f"{part}.{i}", child) for part in parts for i, child in enumerate(getattr(self, part))]
         return tuple(f"{path}.{name}" for path, child in children for name in child.state_names)
 
-    def input_shape(self) -> tuple[int, ...]:
-        return (self.channels,)
-
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (self.skip_channels or self.channels,)
+        return (self.skip_channels or self.channels, *shape[1:])
 
     def step(
         self, x: Tensor, state: State, global_condition: Tensor | None = None, local_condition: Tensor | None = None
@@ -159,8 +143,98 @@ class DilatedStack(StreamingModule):
         output = x if self.skip_channels is None else total
         return output, tuple(t for group in states for part in group for t in part)
 
-    def _blocks(self) -> list[GatedResidualBlock]:
+    def _blocks(self) -> list[_GatedBlock[Size]]:
         return cast(Any, list(self.blocks))
+
+
+class DilatedStack(_Stack[int]):
+    """Gated residual blocks, one for each dilation; gives the sum of their skip outputs, or the last residual.
+
+    Source: van den Oord 2016, figure 4, arXiv:1609.03499.
+
+    Args:
+        channels: of input and residual.
+        kernel_size: taps of the dilated convolutions.
+        dilations: one for each block; see :func:`wavedil.exponential_dilations`.
+        skip_channels: of the skip sum, which is then the output; None gives the last block's residual.
+        gate: "tanh" or "glu".
+        norm: "batch", "layer", "rms" or "none", between each convolution and its gate.
+        dropout: probability, on each gate's output.
+        groups: of the dilated convolutions.
+        bias: of all convolutions.
+        global_channels: of a condition that holds for the whole signal; 0 for none.
+        local_channels: of a condition that runs along with the signal; 0 for none.
+        conditioning: "add" or "film".
+        lookahead: inputs that each block reads beyond its present: one number for all, or one for each.
+        boundary: "zeros" (each block sees zeros before the start) or "silence" (the response to a silent input).
+
+    Shape:
+        ``(batch, channels, time)`` to ``(batch, skip_channels or channels, time)``. Conditions: ``global_condition``
+        ``(batch, global_channels)``, ``local_condition`` ``(batch, local_channels, time)``.
+
+    Raises:
+        ValueError: if there is no dilation or an argument is out of its range.
+
+    Example:
+        >>> stack = DilatedStack(16, kernel_size=3, dilations=[1, 2, 4, 8])
+        >>> stack(torch.zeros(1, 16, 100)).shape, stack.receptive_field
+        (torch.Size([1, 16, 100]), 31)
+    """
+
+    block = GatedResidualBlock
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (self.channels,)
+
+
+class DilatedStack2d(OverSpectrograms, _Stack[int | tuple[int, int]]):
+    """:class:`DilatedStack` over spectrograms: causal in time, centred in frequency, of any number of bins.
+
+    Args:
+        channels: of input and residual.
+        kernel_size: taps of the dilated convolutions, one number for both axes or a pair (frequency, time).
+        dilations: frames between taps, one for each block; see :func:`wavedil.exponential_dilations`.
+        frequency_dilations: bins between taps, one for each block; None takes 1 for all.
+        options: the further arguments of :class:`DilatedStack`; lookahead is counted in frames, and the norms "layer"
+            and "rms" read all bins of a frame.
+
+    Shape:
+        ``(batch, channels, frequency, time)`` to ``(batch, skip_channels or channels, frequency, time)``. Conditions as
+        in one dimension, the same for all bins.
+
+    Raises:
+        ValueError: if there is no dilation, there are not as many in frequency, or an argument is out of its range.
+
+    Example:
+        >>> stack = DilatedStack2d(4, kernel_size=3, dilations=[1, 2, 4, 8], frequency_dilations=[1, 2, 4, 1])
+        >>> stack(torch.zeros(1, 4, 40, 100)).shape
+        torch.Size([1, 4, 40, 100])
+        >>> stack.receptive_field, stack.frequency_field.receptive_field
+        (31, 17)
+    """
+
+    block = GatedResidualBlock2d
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int | tuple[int, int],
+        dilations: Sequence[int],
+        *,
+        frequency_dilations: Sequence[int] | None = None,
+        **options: Unpack[StackOptions],
+    ) -> None:
+        bins = [1] * len(dilations) if frequency_dilations is None else list(frequency_dilations)
+        if len(bins) != len(dilations):
+            raise ValueError(f"expected a frequency dilation for each of {len(dilations)} dilations, got {len(bins)}")
+        super().__init__(channels, kernel_size, list(zip(bins, dilations, strict=True)), **options)
+
+    @property
+    def frequency_field(self) -> Field:
+        field = Field.identity()
+        for block in self.blocks:
+            field = field.then(cast(GatedResidualBlock2d, block).frequency_field)
+        return field
 
 
 def _delay(module: nn.Module) -> Delay:

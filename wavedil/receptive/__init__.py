@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wavedil.receptive.answer import Answer, Axes, Axis, answer_for
 from wavedil.receptive.arithmetic import Field
 from wavedil.receptive.description import Geometry, Layer
-from wavedil.receptive.dilations import exponential_dilations
+from wavedil.receptive.dilations import exponential_dilations, hybrid_dilations
 from wavedil.receptive.gridding import hybrid_criterion, is_dense
 from wavedil.receptive.stack import stack
 from wavedil.receptive.taps import Taps
@@ -29,8 +29,8 @@ _HOMES = {
 
 __all__ = [
     "Answer", "Axes", "Axis", "Field", "Geometry", "Layer", "Taps", "answer_for", "effective_field",
-    "exponential_dilations", "hybrid_criterion", "is_dense", "receptive_field", "receptive_field_of_onnx", "stack",
-    "verify_receptive_field",
+    "exponential_dilations", "hybrid_criterion", "hybrid_dilations", "is_dense", "receptive_field",
+    "receptive_field_of_onnx", "stack", "verify_receptive_field",
 ]  # fmt: skip
 
 

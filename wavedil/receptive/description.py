@@ -183,21 +183,32 @@ def bins_after(frequency: Geometry | None, bins: int) -> int:
     return bins if frequency is None else -(-bins // frequency.stride)
 
 
-def gated_block(name: str, channels: int, time: Geometry, *, groups: int = 1, bias: bool = True) -> Layer:
+def gated_block(
+    name: str,
+    channels: int,
+    time: Geometry,
+    frequency: Geometry | None = None,
+    *,
+    groups: int = 1,
+    bias: bool = True,
+    bins: int = 1,
+) -> Layer:
     """A gated residual block: the convolution to twice the channels and the 1x1 convolution onto the residual.
 
     Raises:
-        ValueError: if the channels cannot be divided into the groups, or the stride is not 1.
+        ValueError: if the channels cannot be divided into the groups, or a stride is not 1.
     """
-    gate = convolution(name, time, in_channels=channels, out_channels=2 * channels, groups=groups, bias=False)
-    weights = gate.parameters + channels * channels
+    options = {"in_channels": channels, "out_channels": 2 * channels, "groups": groups, "bins": bins}
+    gate = convolution(name, time, frequency, bias=False, **options)
     return Layer(
         name=name,
         kind="gated",
         time=replace(time, residual=True),
+        frequency=None if frequency is None else replace(frequency, residual=True),
         in_channels=channels,
-        parameters=weights + 3 * channels * bias,
-        macs=weights,
+        parameters=gate.parameters + channels * channels + 3 * channels * bias,
+        macs=gate.macs + channels * channels * bins,
+        in_bins=bins,
     )
 
 

@@ -44,7 +44,8 @@ def stack(
         channels: of every layer, in and out, for parameters, multiply-accumulates and state.
         groups: of the convolutions.
         bias: whether they have one.
-        block: "conv", plain convolutions, or "gated", the residual blocks of :class:`wavedil.layers.DilatedStack`.
+        block: "conv", plain convolutions, or "gated", the residual blocks of
+            :class:`wavedil.layers.DilatedStack` and :class:`wavedil.layers.DilatedStack2d`.
         bins: frequency bins of the input.
         framing: ``(win_length, hop_length)`` of a Fourier or mel front end, which then is layer 0.
         sample_rate: of the input, in Hz.
@@ -97,8 +98,6 @@ def stack_layers(
     aheads = _each("lookahead", lookahead, len(dilations))
     sizes = list(zip(kernels, steps, dilations, aheads, strict=True)) * cycles
     spectrogram = bins is not None or any(isinstance(size, tuple) for row in sizes for size in row)
-    if spectrogram and block == "gated":
-        raise ValueError("gated blocks have one dimension: leave out bins and pairs, or take block 'conv'")
     height = 1 if bins is None else bins
     layers = [] if framing is None else [framing_layer(*framing)]
     for i, (kernel, stride, dilation, ahead) in enumerate(sizes):
@@ -106,7 +105,7 @@ def stack_layers(
             time = _along_time(_part(kernel, 1), _part(stride, 1), _part(dilation, 1), padding, _part(ahead, 1))
             band = Geometry.centred(_part(kernel, 0), _part(stride, 0), _part(dilation, 0)) if spectrogram else None
             if block == "gated":
-                layers.append(gated_block(f"layer {i}", channels, time, groups=groups, bias=bias))
+                layers.append(gated_block(f"layer {i}", channels, time, band, groups=groups, bias=bias, bins=height))
             else:
                 options = {"in_channels": channels, "out_channels": channels, "groups": groups, "bias": bias}
                 layers.append(convolution(f"layer {i}", time, band, bins=height, **options))

@@ -5,6 +5,7 @@ measured.
 """
 
 import copy
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def verify_streaming_contract(
     Args:
         module: a layer or model; a copy in evaluation mode is checked.
         shape: the axes between batch and time, for modules that do not know them.
-        time: samples in the signal; None takes up to two receptive fields.
+        time: samples in the signal; None takes up to two receptive fields, and must be given where those have no end.
         batch_size: sessions.
         conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as
             ``time``.
@@ -68,6 +69,7 @@ def verify_streaming_contract(
 
     Raises:
         AssertionError: naming what does not hold, expected and actual.
+        ValueError: if the receptive field is unbounded and no time is given.
     """
     conditions = conditions or {}
     signal = random_signal(module, shape, time, batch_size, seed)
@@ -156,7 +158,7 @@ def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
 
     NaN survives every multiplication, even by a weight of zero, so what reaches an output is seen exactly. For an
     output of each phase: NaN in the first input of its interval, or in the last, must make it NaN; NaN in all others
-    must not.
+    must not. Of the whole past, the first input is the signal's.
     """
     field, time = module.field, x.shape[-1] // module.hop * module.hop
     x = x[..., :time]
@@ -164,7 +166,8 @@ def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
     with torch.no_grad():
         count = parts_of(module(x, **conditions))[0].shape[-1]
         # The newest outputs whose intervals lie inside the signal, one of each phase; an empty one lies anywhere.
-        intervals = [(n, *field.at(n)) for n in range(count)]
+        fields = [(n, *field.at(n)) for n in range(count)]
+        intervals = [(n, 0 if start == -math.inf else start, end) for n, start, end in fields]
         inside = [(n, start, end) for n, start, end in intervals if start > end or 0 <= start <= end < time]
         need = f"a receptive field of {field.receptive_field}"
         require(bool(inside), f"{time} samples do not hold {need}: give a longer time")
@@ -233,11 +236,13 @@ def random_signal(
     module: StreamingModule, shape: Sequence[int], time: int | None, batch_size: int, seed: int
 ) -> Tensor:
     """Noise for the module, ``(batch_size, ..., time)`` in float64, by default beyond one receptive field long."""
+    if time is None and math.isinf(module.receptive_field):
+        raise ValueError(f"{type(module).__name__} has an unbounded receptive field: give the time")
     if time is None:
         reach = int(module.receptive_field)
         time = reach + max(min(reach, 10_000), 12 * module.hop) + module.hop // 2
     generator = torch.Generator().manual_seed(seed)
-    axes = tuple(shape) or module.input_shape()
+    axes = module.complete_shape(*shape)
     return torch.randn(batch_size, *axes, time, generator=generator, dtype=torch.float64)
 
 

@@ -169,8 +169,11 @@ def _field(found: Attempt, axis: int) -> tuple[Field, str | None]:
     if found.program.divides and not fixed and found.hops[axis] is None:
         note = f"{name}: the module makes {len(where.starts)} outputs of any input, here of {length}"
     if not found.growing[axis]:
-        # Fields that overlap the ends are counted as whole where there is no room to stay away from them.
-        inside = inner((fixed and found.places[axis]) or where, length, width, width / 2 if fixed else width)
+        place = found.places[axis]
+        if fixed and place is not None and place.dim == where.dim:  # no room to stay far away from the ends
+            inside = inner(place, length, width, width / 2)
+        else:
+            inside = inner(where, length, width, width)
         field = fitted(where, inside)
         if field is not None:
             widest = float((where.ends - where.starts).max()) + 1
