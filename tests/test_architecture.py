@@ -15,6 +15,7 @@ ALLOWED = {
     "receptive": {"config"},
     "functional": {"receptive", "config"},
     "layers": {"receptive", "functional", "config"},
+    "wavelets": {"layers", "receptive", "config"},
     "features": {"layers", "receptive", "functional", "config"},
     "models": {"features", "layers", "receptive", "functional", "config"},
     "streaming": {"models", "layers", "receptive", "config"},
