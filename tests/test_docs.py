@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,18 @@ import pytest
 from wavedil.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "receptive_fields.md"
+FIELDS, FAMILY = PAGES = [ROOT / "docs" / name for name in ("receptive_fields.md", "family.md")]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-COMMANDS = [block.partition("\n")[::2] for block in blocks("console")]
+def commands(page: Path) -> list[tuple[str, str]]:
+    return [block.partition("\n")[::2] for block in blocks(page, "console")]
+
+
+COMMANDS = commands(FIELDS)
 
 
 @pytest.mark.parametrize(("command", "printed"), COMMANDS, ids=[command for command, _ in COMMANDS])
@@ -37,10 +42,28 @@ def test_a_command_prints_what_stands_below_it(command, printed, capsys, monkeyp
     assert again.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_python_on_the_page_gives_what_its_comments_say():
+EXAMPLES = commands(FAMILY)
+
+
+@pytest.mark.parametrize(("command", "printed"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
+def test_an_example_prints_what_stands_below_it(command, printed, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    python, script, *arguments = shlex.split(command.removeprefix("$ "))
+    assert python == "python"
+    assert Path(script).is_file()
+    if arguments:  # drawing is tested where the example is
+        assert Path(arguments[-1]).exists(), "a picture on the page that is not in the repository"
+        return
+    monkeypatch.setattr(sys, "argv", [script])
+    runpy.run_path(script, run_name="__main__")
+    assert capsys.readouterr().out.rstrip() == printed.rstrip()
+
+
+@pytest.mark.parametrize(("page", "comments"), [(FIELDS, 3), (FAMILY, 9)], ids=["receptive_fields", "family"])
+def test_the_python_on_the_page_gives_what_its_comments_say(page, comments):
     space = {}
     checked = 0
-    for block in blocks("python"):
+    for block in blocks(page, "python"):
         for line in block.splitlines():
             code, _, comment = line.partition("  # ")
             if not comment:
@@ -49,7 +72,7 @@ def test_the_python_on_the_page_gives_what_its_comments_say():
             expected = eval(comment, {"Fraction": __import__("fractions").Fraction})
             assert eval(code, space) == expected, line
             checked += 1
-    assert checked == 3
+    assert checked == comments
 
 
 def test_the_notebook_runs(capsys):
@@ -59,7 +82,8 @@ def test_the_notebook_runs(capsys):
     assert "8 layers, 6561 samples" in printed
 
 
-def test_every_picture_of_the_page_is_there():
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", PAGE.read_text())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_picture_of_the_page_is_there(page):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
     assert pictures
-    assert all((PAGE.parent / picture).is_file() for picture in pictures)
+    assert all((page.parent / picture).is_file() for picture in pictures)

@@ -4,6 +4,9 @@ SciPy checks the results; it comes with the extra `dev`.
 """
 
 # %% A square of ones in a 9x9 matrix, and a kernel whose taps can be told apart.
+import argparse
+from pathlib import Path
+
 import numpy as np
 import torch
 from scipy.signal import convolve2d
@@ -11,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wavedil.functional import dilated_convolution
+from wavedil.receptive.draw.figure import BLUE, VERMILION, new_figure, picture_path, save_figure
 
 matrix = np.zeros((9, 9), dtype=np.int64)
 matrix[4:7, 3:6] = 1
@@ -82,3 +86,42 @@ print(f'"SAME", with {filters.shape[0]}x{filters.shape[1]} taps at rate {dilatio
 # "algorithme a trous" is another thing: the wavelet transform that is computed with this operator.
 centred = F.conv2d(image, weight, padding=dilation, dilation=dilation)[0, 0]
 assert np.array_equal(centred.numpy(), dilated_convolution(matrix, kernel, dilation, mode="same", flip=False))
+
+# %% The picture, for whoever asks with `--plot docs/pictures/worked_example.png`: the first, the middle and the last
+# place of the kernel. Where a tap meets a one its weight counts; the other ones of the square fall into the holes.
+parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+parser.add_argument("--plot", type=picture_path, metavar="FILE", help="picture to save, .png or .svg")
+arguments, _ = parser.parse_known_args()
+
+
+def plot(path: Path) -> None:
+    """Draw the kernel at three places of the matrix, and the output that they give."""
+    figure = new_figure(12, 3.6)
+    *places, result = figure.subplots(1, 4)
+    flipped = kernel[::-1, ::-1]
+    for axes, place in zip(places, (0, 1, 2), strict=True):
+        axes.imshow(matrix, cmap="Greys", vmin=0, vmax=2.5)
+        axes.add_patch(Rectangle((place - 0.5, place - 0.5), 7, 7, fill=False, edgecolor=BLUE, linewidth=2))
+        met = 0
+        for (row, column), weight in np.ndenumerate(flipped):
+            y, x = place + dilation * row, place + dilation * column
+            met += matrix[y, x] * weight
+            colour = VERMILION if matrix[y, x] else BLUE
+            axes.text(x, y, str(weight), color=colour, ha="center", va="center", fontsize="large", fontweight="bold")
+        axes.set_title(f"output ({place}, {place}) = {met}", fontsize="medium")
+        axes.set_xticks(range(9))
+        axes.set_yticks(range(9))
+    result.imshow(output, cmap="Greys", vmin=0, vmax=2.5 * output.max())
+    for (row, column), value in np.ndenumerate(output):
+        colour = VERMILION if row == column else "black"
+        result.text(column, row, str(value), color=colour, ha="center", va="center", fontsize="large")
+    result.set_title("the output, 'valid'", fontsize="medium")
+    result.set_xticks(range(3))
+    result.set_yticks(range(3))
+    save_figure(figure, path)
+
+
+if arguments.plot:
+    from matplotlib.patches import Rectangle
+
+    plot(arguments.plot)
