@@ -19,7 +19,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[tuple[str, str]]:
-    return [block.partition("\n")[::2] for block in blocks(page, "console")]
+    parts = [block.partition("\n") for block in blocks(page, "console")]
+    return [(command, printed) for command, _, printed in parts]
 
 
 COMMANDS = commands(FIELDS)
