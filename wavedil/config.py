@@ -3,7 +3,7 @@
 This module imports nothing of torch, so that a config can be read, checked and printed at once.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Boundary = Literal["zeros", "silence"]
@@ -103,8 +103,10 @@ class ModelConfig:
     """A keyword model; the defaults are the small log-mel one.
 
     Attributes:
-        name: "mel" (log-mel front end) or "raw" (waveform, strided causal stem).
-        channels: residual channels of the dilated stack.
+        name: "mel" (log-mel front end), "raw" (waveform, strided causal stem) or "broadcast" (log-mel spectrogram, in
+            two dimensions by broadcast residual blocks).
+        width: by which all numbers of channels below are multiplied, and rounded.
+        channels: residual channels of the dilated stack; of "broadcast", those of its first convolution.
         skip_channels: channels of the skip sum and of the classifier's input.
         kernel_size: of the dilated convolutions.
         cycles: how often the dilations 1, 2, ..., 2^(depth-1) are repeated.
@@ -117,10 +119,16 @@ class ModelConfig:
         boundary: what each layer sees before the start: "zeros" or the response to "silence".
         stem_channels: channels of the raw model's strided stages.
         stem_strides: strides of those stages; their product is the hop.
-        features: the log-mel front end of "mel".
+        stage_channels: channels of the stages of "broadcast".
+        stage_blocks: blocks in each stage.
+        stage_dilations: dilation over time of each stage's blocks.
+        stage_strides: bins between outputs of each stage's first block.
+        bands: of the sub-spectral normalisation; they divide the bins of every stage.
+        features: the log-mel front end of "mel" and "broadcast".
     """
 
-    name: Literal["mel", "raw"] = "mel"
+    name: Literal["mel", "raw", "broadcast"] = "mel"
+    width: float = 1.0
     channels: int = 32
     skip_channels: int = 40
     kernel_size: int = 3
@@ -134,7 +142,33 @@ class ModelConfig:
     boundary: Boundary = "zeros"
     stem_channels: list[int] = field(default_factory=lambda: [32, 64, 64, 64])
     stem_strides: list[int] = field(default_factory=lambda: [4, 4, 4, 5])
+    stage_channels: list[int] = field(default_factory=lambda: [8, 12, 16, 20])
+    stage_blocks: list[int] = field(default_factory=lambda: [2, 2, 4, 4])
+    stage_dilations: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    stage_strides: list[int] = field(default_factory=lambda: [1, 2, 2, 1])
+    bands: int = 5
     features: FeatureConfig = FeatureConfig()
+
+    def widened(self) -> "ModelConfig":
+        """The same model with its width multiplied into the numbers of channels.
+
+        Raises:
+            ValueError: if the width is not above 0.
+        """
+        if not self.width > 0:
+            raise ValueError(f"width must be above 0, got {self.width}")
+
+        def wide(channels: int) -> int:
+            return max(round(channels * self.width), 1)
+
+        return replace(
+            self,
+            width=1.0,
+            channels=wide(self.channels),
+            skip_channels=wide(self.skip_channels),
+            stem_channels=[wide(channels) for channels in self.stem_channels],
+            stage_channels=[wide(channels) for channels in self.stage_channels],
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ SMALL = {
         name="raw", channels=4, skip_channels=5, cycles=1, depth=2, window_ms=20.0, norm="rms", gate="glu",
         stem_channels=[4, 4], stem_strides=[4, 4],
     ),
+    "broadcast": ModelConfig(
+        name="broadcast", width=0.5, channels=6, skip_channels=10, window_ms=20.0, bands=3, stage_channels=[6, 8],
+        stage_blocks=[1, 2], stage_dilations=[1, 2], stage_strides=[1, 2],
+        features=FeatureConfig(n_fft=128, win_length=64, hop_length=32, n_mels=12),
+    ),
 }  # fmt: skip
 
 
@@ -26,7 +31,7 @@ def small(name: str, boundary: str = "zeros"):
     torch.manual_seed(0)
     model = build_model(dataclasses.replace(SMALL[name], boundary=boundary), n_classes=3)
     for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm1d):
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             assert layer.running_mean is not None
             layer.running_mean.normal_()
             layer.bias.data.normal_()
@@ -34,31 +39,31 @@ def small(name: str, boundary: str = "zeros"):
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "silence"])
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_contract(name, boundary):
     verify_streaming_contract(small(name, boundary), chunkings=2, backends=("capture",))
 
 
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_pcm_in_logits_out_in_onnx(name):
     verify_streaming_contract(small(name), chunkings=1, backends=("export", "onnx"))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_compiled_by_inductor(name):
     verify_streaming_contract(small(name, "silence"), chunkings=1, backends=("compile",))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_the_default_sizes_keep_the_contract(name):
     verify_streaming_contract(build_model(ModelConfig(name=name), 12), chunkings=1, backends=("onnx",))
 
 
 @pytest.mark.parametrize("samples", [100, 320, 1600])
 @pytest.mark.parametrize("boundary", ["zeros", "silence"])
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_clip_logits_are_those_of_the_last_frame(name, boundary, samples):
     model = small(name, boundary)
     waveform = torch.randn(2, 1, samples)
@@ -80,7 +85,7 @@ def test_every_parameter_is_trained():
 
 
 def test_covers_the_clip():
-    for name in ("mel", "raw"):
+    for name in ("mel", "raw", "broadcast"):
         model = build_model(ModelConfig(name=name), 35)
         assert model.receptive_field_seconds() >= 1.0
         assert model.lookahead == 0
@@ -90,3 +95,27 @@ def test_covers_the_clip():
 def test_stages_must_match():
     with pytest.raises(ValueError, match=r"as many stem_channels as stem_strides, got \[4, 4\] and \[4\]"):
         build_model(ModelConfig(name="raw", stem_channels=[4, 4], stem_strides=[4]), 3)
+    with pytest.raises(ValueError, match=r"as many stage_channels as stage_blocks, .* got 4, 3, 4, 4"):
+        build_model(ModelConfig(name="broadcast", stage_blocks=[1, 1, 1]), 3)
+    with pytest.raises(ValueError, match=r"5 does not divide 24 \(n_mels 48, stage_strides \[1, 2, 2, 1\]\)"):
+        build_model(ModelConfig(name="broadcast", features=FeatureConfig(n_mels=48)), 3)
+
+
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+def test_the_width_multiplies_the_channels(name):
+    base = ModelConfig(name=name, channels=16, skip_channels=32)
+    sizes = {width: sum(p.numel() for p in build_model(dataclasses.replace(base, width=width), 12).parameters())
+             for width in (0.5, 1.0, 2.0)}  # fmt: skip
+    assert 2 < sizes[1.0] / sizes[0.5] < 4
+    assert 2 < sizes[2.0] / sizes[1.0] < 4
+    wide = dataclasses.replace(base, width=2.0)
+    assert wide.widened() == dataclasses.replace(wide.widened(), width=1.0)
+    with pytest.raises(ValueError, match="width must be above 0, got 0"):
+        build_model(dataclasses.replace(base, width=0.0), 12)
+
+
+def test_broadcast_models_have_the_published_sizes():
+    # Kim et al. 2021, table 2: BC-ResNet-1, -2, -3 and -8 of 12 classes have 9.2, 27.3, 54.2 and 321 thousand.
+    for width, thousands in ((1, 9.2), (2, 27.3), (3, 54.2), (8, 321)):
+        model = build_model(ModelConfig(name="broadcast", channels=16, skip_channels=32, width=width), 12)
+        assert sum(p.numel() for p in model.parameters()) / 1000 == pytest.approx(thousands, rel=0.02)

@@ -41,8 +41,35 @@ def model_configs(draw) -> ModelConfig:
     )
 
 
-@settings(max_examples=40)
-@given(model_configs(), st.integers(1, 4), st.sampled_from([8_000, 16_000]))
+@st.composite
+def broadcast_configs(draw) -> ModelConfig:
+    bands = draw(st.integers(1, 3))
+    strides = draw(st.lists(st.sampled_from([1, 1, 2]), min_size=1, max_size=3))
+    stages = len(strides)
+
+    def each(most: int) -> list[int]:
+        return draw(st.lists(st.integers(1, most), min_size=stages, max_size=stages))
+
+    # Bins and channels such that the bands divide what each stage is left with, and a stride comes with other channels.
+    mels = 2 * bands * math.prod(strides)
+    channels = [2 * i + draw(st.integers(1, 2)) for i in range(stages)]
+    return ModelConfig(
+        name="broadcast",
+        width=draw(st.sampled_from([1.0, 1.0, 2.0])),
+        channels=2 * stages + 1,
+        skip_channels=draw(st.integers(1, 5)),
+        window_ms=draw(st.floats(0.1, 50)),
+        stage_channels=channels,
+        stage_blocks=each(2),
+        stage_dilations=each(4),
+        stage_strides=strides,
+        bands=bands,
+        features=FeatureConfig(n_fft=256, win_length=32, hop_length=draw(st.integers(1, 32)), n_mels=mels),
+    )
+
+
+@settings(max_examples=60)
+@given(model_configs() | broadcast_configs(), st.integers(1, 4), st.sampled_from([8_000, 16_000]))
 def test_any_config_is_described_as_it_is_built(config, n_classes, sample_rate):
     model = build_model(config, n_classes, sample_rate).eval()
     answer = answer_for(keyword_layers(config, n_classes, sample_rate))
@@ -58,7 +85,7 @@ def test_any_config_is_described_as_it_is_built(config, n_classes, sample_rate):
     assert math.isclose(answer.macs_per_sample, counted, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_the_default_models(name):
     config = Config(model=ModelConfig(name=name))
     model = build_model(config.model, 35)

@@ -21,6 +21,16 @@ MODELS = {
     "raw": ModelConfig(
         name="raw", channels=8, skip_channels=8, cycles=1, boundary="silence", stem_channels=[4, 8], stem_strides=[4, 8]
     ),
+    "broadcast": ModelConfig(
+        name="broadcast",
+        channels=4,
+        skip_channels=8,
+        stage_channels=[4, 6],
+        stage_blocks=[1, 1],
+        stage_dilations=[1, 2],
+        stage_strides=[1, 2],
+        features=FeatureConfig(hop_length=160),
+    ),
 }
 
 

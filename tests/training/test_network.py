@@ -23,14 +23,14 @@ def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_without_masks_it_is_the_model(name: str) -> None:
     model, waveforms = _model(name), torch.randn(4, 1, SAMPLES)
     network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=0, frequency_masks=0))
     assert torch.equal(network(waveforms, _seeded(0)), model.clip_logits(waveforms))
 
 
-@pytest.mark.parametrize(("name", "masked"), [("mel", True), ("raw", False)])
+@pytest.mark.parametrize(("name", "masked"), [("mel", True), ("raw", False), ("broadcast", True)])
 def test_spectrograms_are_masked_by_the_generator_and_waveforms_never(name: str, masked: bool) -> None:
     model, waveforms = _model(name), torch.randn(4, 1, SAMPLES)
     network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=2, time_mask_frames=10))

@@ -24,7 +24,7 @@ CONFIGS = st.builds(
     ),
     model=st.builds(
         ModelConfig,
-        name=st.sampled_from(["mel", "raw"]),
+        name=st.sampled_from(["mel", "raw", "broadcast"]),
         stem_strides=st.lists(st.integers(1, 8), min_size=1, max_size=4),
         features=st.builds(FeatureConfig, f_max=st.none() | st.floats(1e-3, 1e9)),
     ),
@@ -89,7 +89,7 @@ def test_overrides_replace_the_keys_of_the_file(tmp_path: Path) -> None:
         ("[train]\nepochs = true", ["'train.epochs'", "an integer", "True"]),
         ("[train]\nlr = nan", ["'train.lr'", "a number", "nan"]),
         ("train = 3", ["'train'", "table", "3"]),
-        ('[model]\nname = "cnn"', ["'model.name'", '"mel" or "raw"', "'cnn'"]),
+        ('[model]\nname = "cnn"', ["'model.name'", '"mel" or "raw" or "broadcast"', "'cnn'"]),
         ('[model]\nstem_strides = [4, "x"]', ["'model.stem_strides'", "a list", "'x'"]),
         ("[model.features]\nf_max = true", ["'model.features.f_max'", "a number or none", "True"]),
         ("[train]\nepochs = 0", ["'train.epochs'", "at least 1", "0"]),

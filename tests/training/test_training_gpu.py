@@ -19,7 +19,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.mark.parametrize("name", ["mel", "raw"])
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_no_step_waits_for_the_device(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     step = TrainingStep.__call__
 

@@ -164,7 +164,7 @@ def _answered(args: argparse.Namespace, kind: Kind) -> "tuple[Answer, Sequence[L
         layers, rate = config_layers(config), config.data.sample_rate
         if args.sample_rate not in (None, rate):
             raise ValueError(f"--sample-rate: {args.target} has {rate}, got {args.sample_rate}")
-        if config.model.name == "mel":
+        if config.model.name != "raw":
             notes.append("the Fourier transform of the front end is not among the multiply-accumulates")
     else:
         from wavedil.cli.rf_description import described_layers

@@ -11,7 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False  # a misspelt key is not to be taken for another
     parser.add_argument("--config", metavar="FILE", help="TOML file; without one, the defaults")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run folder")
-    parser.usage = "%(prog)s [--config FILE] [--key value ...] [--resume]"
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="train with N seeds in folders of the run folder; prints mean and spread"
+    )
+    parser.usage = "%(prog)s [--config FILE] [--key value ...] [--resume] [--seeds N]"
     keys, meanings = parser.add_argument_group("keys of the config, each overriding the file's"), config_meanings()
     for key, hint in config_keys().items():
         text = f"{describe_type(hint)}: {meanings[key]}".replace("%", "%%")
@@ -26,9 +29,13 @@ def run(args: argparse.Namespace) -> int:
     # Only now, so that a mistake in the config is told at once.
     from wavedil.training.interrupt import TrainingInterruptedError
     from wavedil.training.loop import train
+    from wavedil.training.repeats import train_seeds
 
     try:
-        train(config, resume=args.resume)
+        if args.seeds is None:
+            train(config, resume=args.resume)
+        else:
+            train_seeds(config, args.seeds, resume=args.resume)
     except TrainingInterruptedError as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_status

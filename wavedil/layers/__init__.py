@@ -1,6 +1,7 @@
 """Streaming layers: each has ``forward``, ``initial_state`` and ``step``."""
 
 from wavedil.layers.base import Delay, Pointwise, State, StreamingModule, Window
+from wavedil.layers.broadcast import BroadcastResidualBlock
 from wavedil.layers.chain import Chain, Wrap
 from wavedil.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, OverSpectrograms
 from wavedil.layers.gated import GatedResidualBlock, GatedResidualBlock2d
@@ -10,6 +11,7 @@ from wavedil.layers.norm import (
     BatchNorm2d,
     FrameLayerNorm,
     FrameRMSNorm,
+    SubSpectralNorm,
     add_weight_norm,
     fold_weight_norm,
     make_norm,
@@ -21,6 +23,7 @@ from wavedil.layers.stack import DilatedStack, DilatedStack2d
 __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
+    "BroadcastResidualBlock",
     "CausalAvgPool1d",
     "CausalConv1d",
     "CausalConv2d",
@@ -40,6 +43,7 @@ __all__ = [
     "Pointwise",
     "State",
     "StreamingModule",
+    "SubSpectralNorm",
     "Window",
     "Wrap",
     "add_weight_norm",

@@ -1,5 +1,6 @@
 """Normalisations that need nothing of the future: each is the same for a chunk as for the whole."""
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -33,6 +34,34 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
 
 class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     """``torch.nn.BatchNorm2d``: the same as :class:`BatchNorm1d`, over ``(batch, channels, frequency, time)``."""
+
+
+class SubSpectralNorm(BatchNorm2d):
+    """Batch normalisation of each band of frequency by itself, for a network that treats all bins alike.
+
+    Source: Chang et al. 2021, arXiv:2103.13620.
+
+    Args:
+        channels: of the input, ``(batch, channels, frequency, time)``.
+        bands: of equal width, which divide the bins; 1 is plain batch normalisation.
+    """
+
+    def __init__(self, channels: int, bands: int) -> None:
+        super().__init__(channels * bands)
+        self.channels, self.bands = channels, bands
+
+    def apply_point(self, x: Tensor) -> Tensor:
+        return self._by_band(x, super().apply_point)
+
+    def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
+        return self._by_band(x, lambda parts: super(SubSpectralNorm, self).start(parts, silence)[0]), ()
+
+    def _by_band(self, x: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+        batch, channels, bins, frames = x.shape
+        if bins % self.bands:
+            raise ValueError(f"{type(self).__name__}: expected bins in multiples of {self.bands} bands, got {bins}")
+        parts = x.reshape(batch, channels * self.bands, bins // self.bands, frames)
+        return normalise(parts).reshape(x.shape)
 
 
 class _FrameNorm(Pointwise):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from wavedil.config import ModelConfig
 from wavedil.features import LogMel
 from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack
+from wavedil.models.broadcast import broadcast_body
 from wavedil.receptive import exponential_dilations
 
 
@@ -28,14 +29,15 @@ class KeywordModel(Chain):
     """
 
     def __init__(self, config: ModelConfig, n_classes: int, sample_rate: int = 16_000) -> None:
-        has_spectrogram = config.name == "mel"
-        front = LogMel(sample_rate, config.features) if has_spectrogram else raw_front(config)
+        has_spectrogram = config.name != "raw"
+        sizes = config.widened()
+        front = LogMel(sample_rate, config.features) if has_spectrogram else raw_front(sizes)
         window = max(round(config.window_ms / 1000 * sample_rate / front.hop), 1)
         super().__init__(
             ("front", front),
-            ("body", keyword_body(config)),
+            ("body", broadcast_body(sizes) if config.name == "broadcast" else keyword_body(sizes)),
             ("pool", CausalAvgPool1d(window, stride=1)),
-            ("head", Chain(nn.Dropout(config.dropout), nn.Conv1d(config.skip_channels, n_classes, 1))),
+            ("head", Chain(nn.Dropout(config.dropout), nn.Conv1d(sizes.skip_channels, n_classes, 1))),
             boundary=config.boundary,
         )
         self.config = config

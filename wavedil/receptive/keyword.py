@@ -47,20 +47,21 @@ def keyword_layers(config: ModelConfig, n_classes: int, sample_rate: int) -> lis
         >>> [layer.name for layer in keyword_layers(ModelConfig(cycles=1, depth=2), 12, 16_000)]
         ['log-mel', 'entry', 'block 0', 'block 1', 'output', 'average', 'classifier']
     """
-    front = list(_mel_front(config) if config.name == "mel" else _raw_front(config))
+    sizes = config.widened()
+    parts = {"mel": (_log_mel, _mel_body), "raw": (_raw_front, _raw_body), "broadcast": (_log_mel, _broadcast_body)}
+    front, body = (list(part(sizes)) for part in parts[config.name])
     hop = prod(layer.time.stride for layer in front)
     window = max(round(config.window_ms / 1000 * sample_rate / hop), 1)
-    width = config.skip_channels
+    width = sizes.skip_channels
     return [
         *front,
-        *_blocks(config),
-        _with_norm(_pointwise("output", width, width), "batch", width),
+        *body,
         Layer("average", "pool", Geometry.causal(window), in_channels=width),
         _pointwise("classifier", width, n_classes),
     ]
 
 
-def _mel_front(config: ModelConfig) -> Iterator[Layer]:
+def _log_mel(config: ModelConfig) -> Iterator[Layer]:
     features = config.features
     win, hop, bands = features.win_length, features.hop_length, features.n_mels
     if not hop <= win <= features.n_fft:
@@ -68,8 +69,13 @@ def _mel_front(config: ModelConfig) -> Iterator[Layer]:
     # The first sample of a periodic Hann window is zero, and is not read.
     time = Geometry(max(win - 1, 1), hop, padding=max(win - 1, 1) - hop)
     yield Layer("log-mel", "framing", time, macs=(features.n_fft // 2 + 1) * bands)
+
+
+def _mel_body(config: ModelConfig) -> Iterator[Layer]:
+    bands = config.features.n_mels
     entry = convolution("entry", Geometry.causal(3), in_channels=bands, out_channels=config.channels)
     yield _with_norm(entry, "batch", bands)
+    yield from _blocks(config)
 
 
 def _raw_front(config: ModelConfig) -> Iterator[Layer]:
@@ -79,11 +85,48 @@ def _raw_front(config: ModelConfig) -> Iterator[Layer]:
     for i, (before, after, stride) in enumerate(zip([1, *channels[:-1]], channels, strides, strict=True)):
         sizes = {"in_channels": before, "out_channels": after, "bias": False}
         yield _with_norm(convolution(f"stem {i}", Geometry.causal(2 * stride, stride), **sizes), "batch", after)
-    yield _pointwise("entry", channels[-1], config.channels)
+
+
+def _raw_body(config: ModelConfig) -> Iterator[Layer]:
+    yield _pointwise("entry", config.stem_channels[-1], config.channels)
+    yield from _blocks(config)
+
+
+def _broadcast_body(config: ModelConfig) -> Iterator[Layer]:
+    """Along time alone: after the first block each output reads all of frequency."""
+    bands, before = config.features.n_mels, config.channels
+    bins = -(-bands // 2)
+    entry = Layer("entry", "conv", Geometry.causal(5), parameters=25 * before, macs=25 * before * bins, in_bins=bands)
+    yield _with_norm(_with_norm(entry, "batch", bands), "batch", before)
+    stages = zip(config.stage_channels, config.stage_blocks, config.stage_dilations, config.stage_strides, strict=True)
+    blocks = [(c, dilation, stride if i == 0 else 1) for c, n, dilation, stride in stages for i in range(n)]
+    for number, (channels, dilation, stride) in enumerate(blocks):
+        change = 0 if channels == before else before * channels
+        over_time = 3 * channels + channels * channels
+        out_bins = -(-bins // stride)
+        block = Layer(
+            f"block {number}",
+            "broadcast",
+            replace(Geometry.causal(3, dilation=dilation), residual=True),
+            in_channels=channels,
+            parameters=change + 3 * channels + over_time,
+            macs=change * bins + 3 * channels * out_bins + over_time,
+        )
+        norms = channels * (config.bands + 1 + (change > 0))
+        yield _with_norm(block, "batch", norms)
+        before, bins = channels, out_bins
+    weights = 5 * bins * before
+    yield Layer("merge", "conv", Geometry.causal(5), in_channels=before, parameters=weights, macs=weights, in_bins=bins)
+    out = config.skip_channels
+    output = convolution("output", Geometry(), in_channels=before, out_channels=out, bias=False)
+    yield _with_norm(output, "batch", out)
 
 
 def _blocks(config: ModelConfig) -> Iterator[Layer]:
-    """Gated residual blocks with a skip projection; nothing reads the residual of the last one, so it projects none."""
+    """Gated residual blocks with a skip projection, and the 1x1 convolution behind their sum.
+
+    Nothing reads the residual of the last block, so it projects none.
+    """
     channels, kernel_size = config.channels, config.kernel_size
     dilations = config.dilations or exponential_dilations(config.cycles, config.depth)
     for i, dilation in enumerate(dilations):
@@ -98,6 +141,8 @@ def _blocks(config: ModelConfig) -> Iterator[Layer]:
             macs=weights,
         )
         yield _with_norm(block, config.norm, 2 * channels)
+    width = config.skip_channels
+    yield _with_norm(_pointwise("output", width, width), "batch", width)
 
 
 def _pointwise(name: str, in_channels: int, out_channels: int) -> Layer:

@@ -1,0 +1,73 @@
+"""Runs with several seeds: each in its folder, together in one figure, resumed where they stopped."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from tiny import tiny_config, write_corpus
+
+import wavedil.training.repeats as repeats
+from wavedil.cli import main
+from wavedil.training.config import load_config, save_toml
+
+
+def report(correct: int, n: int) -> dict:
+    return {"correct": correct, "n": n}
+
+
+def test_the_summary_counts_the_clips_of_both_splits():
+    reports = {
+        4: {"test": report(8, 10), "validation": report(20, 30)},
+        5: {"test": report(9, 10), "validation": report(24, 30)},
+    }
+    summary = repeats.summarise(reports)
+    assert summary["test"]["accuracy"] == {"4": 0.8, "5": 0.9}
+    assert summary["together"]["accuracy"] == {"4": 28 / 40, "5": 33 / 40}
+    assert summary["together"]["mean"] == pytest.approx(61 / 80)
+    assert summary["together"]["std"] == pytest.approx(statistics.stdev([28 / 40, 33 / 40]))
+    assert summary["together"]["n"] == 40
+    assert repeats.describe(summary).endswith("together 76.25% +- 8.84% of 40 clips; 2 seeds")
+
+
+def test_one_seed_has_no_spread_and_an_empty_split_no_figure():
+    summary = repeats.summarise({0: {"validation": report(1, 2)}})
+    assert set(summary) == {"validation", "together"}
+    assert summary["validation"]["std"] is None
+    assert repeats.describe(summary) == "validation 50.00% of 2 clips, together 50.00% of 2 clips; 1 seed"
+
+
+def test_seeds_train_apart_and_go_on_where_they_stopped(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "corpus").mkdir()
+    config = tiny_config(write_corpus(tmp_path / "corpus"), tmp_path / "runs")
+    save_toml(config, tmp_path / "config.toml")
+    arguments = ["train", "--config", str(tmp_path / "config.toml"), "--seeds", "2"]
+    trained = []
+    train = repeats.train
+
+    def stopped_before_the_second(config, resume):
+        if config.seed == 1:
+            raise ValueError("stopped")
+        return train(config, resume)
+
+    monkeypatch.setattr(repeats, "train", stopped_before_the_second)
+    assert main(arguments) != 0
+    monkeypatch.setattr(
+        repeats, "train", lambda config, resume: (trained.append(config.seed), train(config, resume))[1]
+    )
+    assert main([*arguments, "--resume"]) == 0
+    assert trained == [1]
+    assert "2 seeds" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "runs" / "seeds.json").read_text())
+    for seed in (0, 1):
+        folder = tmp_path / "runs" / f"seed{seed}"
+        assert load_config(folder / "config.toml").seed == seed
+        counted = json.loads((folder / "report.json").read_text())
+        assert summary["test"]["accuracy"][str(seed)] == counted["test"]["accuracy"]
+    weights = [(tmp_path / "runs" / f"seed{seed}" / "model" / "model.safetensors").read_bytes() for seed in (0, 1)]
+    assert weights[0] != weights[1]
+
+
+def test_no_seeds_are_refused(tmp_path: Path, capsys) -> None:
+    assert main(["train", "--seeds", "0", "--run_dir", str(tmp_path)]) != 0
+    assert "--seeds: expected at least 1, got 0" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""The same run with several seeds, and what they score together."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wavedil.config import Config
+from wavedil.training.loop import train
+from wavedil.training.report import write_json
+from wavedil.training.run_folder import RunFolder
+
+SPLITS = ("test", "validation", "together")
+
+
+def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
+    """Train with ``count`` seeds, from the config's on, each in a folder ``seed0``, ... of the run folder.
+
+    Args:
+        config: of all the runs.
+        count: how many.
+        resume: take up what a former call left: finished runs are kept, the one that was stopped goes on.
+
+    Returns:
+        The path of seeds.json, which has the accuracy of each and their mean and standard deviation.
+
+    Raises:
+        ValueError: if the count is below 1, or a run is there and ``resume`` is False.
+    """
+    if count < 1:
+        raise ValueError(f"--seeds: expected at least 1, got {count}")
+    reports = {}
+    for seed in range(config.seed, config.seed + count):
+        run = RunFolder(Path(config.run_dir) / f"seed{seed}")
+        if not (resume and run.report.exists()):
+            train(replace(config, seed=seed, run_dir=str(run.path)), resume=resume)
+        reports[seed] = json.loads(run.report.read_text())
+    path = Path(config.run_dir) / "seeds.json"
+    summary = summarise(reports)
+    write_json(path, summary)
+    print(f"{path}: {describe(summary)}", flush=True)
+    return path
+
+
+def summarise(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """The accuracies of several runs by seed, with mean and sample standard deviation.
+
+    Args:
+        reports: report.json of each seed.
+
+    Returns:
+        By split ("test", "validation" and the clips of both "together", where there are any): ``accuracy`` by seed,
+        ``mean``, ``std`` (None of one seed) and ``n``, the number of clips.
+    """
+    summary: dict[str, Any] = {}
+    for split in SPLITS:
+        names = SPLITS[:2] if split == "together" else (split,)
+        counts = {seed: _counts(report, names) for seed, report in reports.items()}
+        n = next(iter(counts.values()))[1]
+        if n:
+            accuracies = {str(seed): correct / total for seed, (correct, total) in counts.items()}
+            summary[split] = {"accuracy": accuracies, **_spread(list(accuracies.values())), "n": n}
+    return summary
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """The summary in a line."""
+    parts = []
+    for split, figures in summary.items():
+        spread = "" if figures["std"] is None else f" +- {figures['std']:.2%}"
+        parts.append(f"{split} {figures['mean']:.2%}{spread} of {figures['n']} clips")
+    seeds = len(next(iter(summary.values()))["accuracy"])
+    return f"{', '.join(parts)}; {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def _counts(report: Mapping[str, Any], splits: Sequence[str]) -> tuple[int, int]:
+    found = [report[split] for split in splits if split in report]
+    return sum(split["correct"] for split in found), sum(split["n"] for split in found)
+
+
+def _spread(values: list[float]) -> dict[str, float | None]:
+    return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else None}
