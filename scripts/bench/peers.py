@@ -37,6 +37,7 @@ from wavedil.training.batches import BatchOrder
 from wavedil.training.config import load_config, to_dict
 from wavedil.training.distributed import Process, choose_device
 from wavedil.training.memory import keep_freed_memory
+from wavedil.training.progress import Progress
 from wavedil.training.run_folder import FREE_KEYS
 from wavedil.training.seeds import derive_seed
 from wavedil.training.state import TrainingState
@@ -132,26 +133,29 @@ class Run:
         n_classes, silence = len(splits.labels), splits.labels.index(SILENCE)
         self.augment = Augment(config.augment, config.data.sample_rate, splits.noise, n_classes, silence)
 
-    def steps(self, epochs: int) -> Iterator[TrainingState]:
-        """Train a copy of the first weights, giving its state after each step.
+    def begin(self) -> TrainingState:
+        """A copy of the first weights, to be trained."""
+        return TrainingState(copy.deepcopy(self.model).train(), self.config.train)
+
+    def steps(self, state: TrainingState, epochs: int) -> Iterator[None]:
+        """Train, stopping after each step for what the caller does between.
 
         Raises:
             ValueError: if the loss or its gradient is not finite.
         """
         config = replace(self.config, train=replace(self.config.train, epochs=epochs))
-        state = TrainingState(copy.deepcopy(self.model).train(), config.train)
         step = TrainingStep(config, state, self.augment, self.order.steps, self.process)
         for epoch in range(epochs):
             for batch in self.order.share(self.order.epoch(epoch)):
                 step(*self.training.batch(batch))
-                yield state
+                yield
             bad = state.first_bad_step(self.process)
             if bad is not None:
                 raise ValueError(f"{self.name}: the loss or its gradient is NaN or infinite at step {bad + 1}")
 
     def epochs_within(self, minutes: float) -> int:
         """How many epochs fit in a budget, at least one, judged by a few steps after the first."""
-        steps = self.steps(self.config.train.epochs)
+        steps = self.steps(self.begin(), self.config.train.epochs)
         next(steps)
         start = self.clock()
         count = sum(1 for _ in itertools.islice(steps, TIMED_STEPS))
@@ -162,9 +166,12 @@ class Run:
         """Train, and evaluate the averaged weights on the clips not trained on."""
         train = self.config.train
         epochs = train.epochs if budget_minutes is None else self.epochs_within(budget_minutes)
-        start = self.clock()
-        *_, state = self.steps(epochs)
+        progress = Progress(epochs * self.order.steps * self.order.batch_size)
+        state, start = self.begin(), self.clock()
+        for _ in self.steps(state, epochs):
+            progress.advance(self.order.batch_size)
         minutes = (self.clock() - start) / 60
+        progress.close()
         shares = [validate(state.ema.model, clips, train.batch_size, self.process)[1] for clips in self.held_out]
         correct = sum(round(share * len(clips)) for share, clips in zip(shares, self.held_out, strict=True))
         clips = sum(map(len, self.held_out))
@@ -253,7 +260,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        print(compare(config, args, Process(device=choose_device(config.train.device))))
+        process = Process(device=choose_device(config.train.device))
+        if process.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # as in the training loop
+        print(compare(config, args, process))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.exit(f"peers: error: {error}")
 

@@ -64,6 +64,8 @@ class ResultLog:
     """
 
     def __init__(self, path: Path | None, recipe: str) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.results = [result for result in _read(path) if result.recipe == recipe]
 

@@ -158,7 +158,7 @@ def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     save_toml(config, tmp_path / "config.toml")
-    log = tmp_path / "runs.jsonl"
+    log = tmp_path / "new" / "runs.jsonl"
     options = ["--config", str(tmp_path / "config.toml"), "--json", str(log), "--networks", "m5", "bc-resnet-1"]
     result, runs = peers.Run.result, []
 
@@ -221,3 +221,14 @@ def test_a_line_that_is_no_result_is_named(peers: ModuleType, tmp_path: Path) ->
 def test_a_mistake_is_one_line(peers: ModuleType) -> None:
     with pytest.raises(SystemExit, match=r"^peers: error: command line: unknown key 'train.epoch'"):
         peers.main(["--train.epoch", "3"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_script_runs_on_a_gpu(peers: ModuleType, config: Config, tmp_path: Path, name: str) -> None:
+    save_toml(config, tmp_path / "config.toml")
+    log = tmp_path / "runs.jsonl"
+    options = ["--config", str(tmp_path / "config.toml"), "--train.device", "cuda", "--train.compile", "off"]
+    peers.main([*options, "--json", str(log), "--networks", name])
+    assert len(log.read_text().splitlines()) == 2
