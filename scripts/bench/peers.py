@@ -57,6 +57,7 @@ FAMILIES: dict[Family, Callable[[ModelConfig, int], ModelConfig]] = {
         skip_channels=_share(size, 8, 5),
         stem_channels=[_share(size, 4, 5)] + [_share(size, 8, 5)] * (len(base.stem_strides) - 1),
     ),
+    "broadcast": lambda base, size: replace(base, name="broadcast", channels=16, skip_channels=32, width=size / 8),
 }
 
 
@@ -202,8 +203,7 @@ def compare(config: Config, args: argparse.Namespace, process: Process) -> str:
     pairs = []
     for name in args.networks:
         peer = peer_contender(name, config, len(splits.labels))
-        family = args.ours or PEERS[name].family
-        pairs.append((peer, our_contender(family, peer.network.parameters, config, len(splits.labels))))
+        pairs.append((peer, our_contender(args.ours, peer.network.parameters, config, len(splits.labels))))
     contenders = {contender.network.name: contender for pair in pairs for contender in pair}
     recipe = recipe_of(config, args.budget_minutes)
     log = ResultLog(args.json, recipe)
@@ -236,7 +236,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Config]:
     parser.add_argument("--config", help="a TOML file; without it the defaults")
     parser.add_argument("--networks", nargs="+", choices=list(PEERS), default=list(PEERS), help="the peers")
     parser.add_argument(
-        "--ours", choices=get_args(Family), help="of ours, against every peer; by default each has its own"
+        "--ours", choices=get_args(Family), default="broadcast", help="of ours, against every peer (%(default)s)"
     )
     parser.add_argument("--seeds", type=int, default=1, help="how many, from the config's seed up")
     parser.add_argument("--json", type=Path, help="where finished runs are kept, a JSON line each")

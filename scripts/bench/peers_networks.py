@@ -17,7 +17,7 @@ from wavedil.config import FeatureConfig
 from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.features import LogMel
 
-Family = Literal["mel", "raw"]
+Family = Literal["mel", "raw", "broadcast"]
 
 
 class KeywordPeer(nn.Module):
@@ -58,13 +58,11 @@ class Peer:
 
     Attributes:
         build: makes it for a number of bands and a number of classes.
-        family: of our models, the one that it is set against.
         causal: "yes", "no", or "unpadded", which reads nothing ahead but cannot stream as it is.
         sample_rate: of its waveform in Hz; None for a network of our log-mel features.
     """
 
     build: Callable[[int, int], nn.Module]
-    family: Family = "mel"
     causal: Literal["yes", "no", "unpadded"] = "no"
     sample_rate: int | None = None
 
@@ -285,7 +283,7 @@ def _ds_cnn_m(bands: int, n_classes: int) -> DSCNN:
 
 PEERS: dict[str, Peer] = {
     "tcn": Peer(CausalTCN, causal="yes"),
-    "m5": Peer(M5, family="raw", causal="unpadded", sample_rate=8000),
+    "m5": Peer(M5, causal="unpadded", sample_rate=8000),
     "ds-cnn-s": Peer(_ds_cnn_s),
     "ds-cnn-m": Peer(_ds_cnn_m),
     "res8": Peer(Res8),

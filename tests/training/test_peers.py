@@ -121,7 +121,7 @@ def test_sub_spectral_norm_has_statistics_for_each_range(peers: ModuleType) -> N
     torch.testing.assert_close(parts.var((0, 3, 4), correction=0), torch.ones(3, 5), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["mel", "raw"])
+@pytest.mark.parametrize("family", ["mel", "raw", "broadcast"])
 def test_ours_is_the_largest_that_fits(peers: ModuleType, family: str) -> None:
     limit = 60_000
     contender = peers.our_contender(family, limit, Config(), 12)
@@ -159,7 +159,8 @@ def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
 ) -> None:
     save_toml(config, tmp_path / "config.toml")
     log = tmp_path / "new" / "runs.jsonl"
-    options = ["--config", str(tmp_path / "config.toml"), "--json", str(log), "--networks", "m5", "bc-resnet-1"]
+    options = ["--config", str(tmp_path / "config.toml"), "--json", str(log), "--ours", "mel"]
+    options += ["--networks", "m5", "bc-resnet-1"]
     result, runs = peers.Run.result, []
 
     def stopped(run: object, *args: object) -> object:
@@ -172,7 +173,7 @@ def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
     with pytest.raises(KeyboardInterrupt):
         peers.main(options)
     kept = log.read_text()
-    assert [json.loads(line)["network"].partition("-")[0] for line in kept.splitlines()] == ["m5", "raw", "bc"]
+    assert [json.loads(line)["network"].partition("-")[0] for line in kept.splitlines()] == ["m5", "mel", "bc"]
     peers.main(options)
     assert len(runs) == 5
     assert log.read_text().startswith(kept)
@@ -182,7 +183,7 @@ def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
     assert len({row["recipe"] for row in rows}) == 2
     assert all(row["clips"] == 24 and 0 <= row["correct"] <= 24 and row["minutes"] > 0 for row in rows)
     table = capsys.readouterr().out
-    assert table.count("| m5 (24,835) | raw-") == table.count("| bc-resnet-1 (8,935) | mel-") == 2
+    assert table.count("| m5 (24,835) | mel-") == table.count("| bc-resnet-1 (8,935) | mel-") == 2
 
 
 def test_a_budget_in_minutes_is_turned_into_epochs(peers: ModuleType, config: Config) -> None:
@@ -229,6 +230,7 @@ def test_a_mistake_is_one_line(peers: ModuleType) -> None:
 def test_the_script_runs_on_a_gpu(peers: ModuleType, config: Config, tmp_path: Path, name: str) -> None:
     save_toml(config, tmp_path / "config.toml")
     log = tmp_path / "runs.jsonl"
-    options = ["--config", str(tmp_path / "config.toml"), "--train.device", "cuda", "--train.compile", "off"]
+    options = ["--config", str(tmp_path / "config.toml"), "--ours", "mel", "--train.device", "cuda"]
+    options += ["--train.compile", "off"]
     peers.main([*options, "--json", str(log), "--networks", name])
     assert len(log.read_text().splitlines()) == 2
