@@ -36,8 +36,8 @@ class TrainingStep:
         self.total_steps = config.train.epochs * steps_per_epoch
         self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
-        compiled = choose_compile(config.train, process.device)
-        self.network: nn.Module = TrainingNetwork(state.model, config.augment, compiled)  # type: ignore[arg-type]
+        self.compiled = choose_compile(config.train, process.device)
+        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
         self._run: Function = self.update
