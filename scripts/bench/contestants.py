@@ -21,12 +21,13 @@ from wavedil.training.loop import Trainer
 from wavedil.training.memory import keep_freed_memory
 from wavedil.training.run_folder import RunFolder
 
-TUTORIAL, EAGER, OURS, GRAPH = (
-    "DataLoader, as the tutorials",
-    "wavedil, eager float32",
-    "wavedil",
-    "wavedil, CUDA graph",
-)
+TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32", "wavedil"
+GRAPH, PLAIN_GRAPH = "wavedil, CUDA graph", "wavedil, CUDA graph, not compiled"
+OPTIONS: dict[str, dict[str, Any]] = {
+    EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"},
+    GRAPH: {"cuda_graph": "on"},
+    PLAIN_GRAPH: {"cuda_graph": "on", "compile": "off"},
+}
 
 
 class Rival:
@@ -75,8 +76,7 @@ def contestant(connection: Connection, name: str, config: Config, workers: int) 
     device = _set_up(config, tutorial=name == TUTORIAL)
     try:
         splits = load_splits(config.data, ("training",))
-        train = {EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"}, GRAPH: {"cuda_graph": "on"}}
-        config = replace(config, train=replace(config.train, **train.get(name, {})))
+        config = replace(config, train=replace(config.train, **OPTIONS.get(name, {})))
         if name == TUTORIAL:
             steps = tutorial_steps(config, splits, device, workers)
         else:

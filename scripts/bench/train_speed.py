@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contestants import EAGER, GRAPH, OURS, TUTORIAL, Rival, contestant, inspected
+from contestants import EAGER, GRAPH, OURS, PLAIN_GRAPH, TUTORIAL, Rival, contestant, inspected
 
 from wavedil.config import Config
 from wavedil.data.clips import load_splits
@@ -46,7 +46,7 @@ def measure(config: Config, workers: int, repeats: int, steps: int) -> dict[str,
     """All figures, as they are written to JSON."""
     load_splits(config.data, ("training",))  # makes the clip cache once, before the processes want it
     device = choose_device(config.train.device)
-    names = [TUTORIAL, EAGER, OURS, *([GRAPH] if device.type == "cuda" else [])]
+    names = [TUTORIAL, EAGER, OURS, *([GRAPH, PLAIN_GRAPH] if device.type == "cuda" else [])]
     context = multiprocessing.get_context("spawn")
     rivals = {name: Rival(context, contestant, name, config, workers) for name in names}
     inspector = Rival(context, inspected, config, repeats)
@@ -95,14 +95,14 @@ def table(results: dict[str, Any]) -> str:
     """The figures as Markdown."""
     kind = ", ".join([results["precision"], *(["compiled"] if results["compiled"] else [])])
     lines = [
-        f"`{results['model']}`, {results['parameters']:,} parameters, {results['macs'] / 1e6:.1f}M multiply-adds a clip, "
-        f"batches of {results['batch_size']}; {results['device']}, {results['threads']} threads, torch {results['torch']}; "
-        f"{results['workers']} workers; ours in {kind}",
+        f"`{results['model']}`, {results['parameters']:,} parameters, {results['macs'] / 1e6:.1f}M multiply-adds a "
+        f"clip, batches of {results['batch_size']}; {results['device']}, {results['threads']} threads, "
+        f"torch {results['torch']}; {results['workers']} workers; ours in {kind}",
         "",
         "| training loop | examples/s (median, range) | times (a) | times (b) | CPU ms an example, workers left out |",
         "|---|---|---|---|---|",
     ]
-    for row, mark in zip(results["rows"], ("(a) ", "(b) ", "", ""), strict=False):
+    for row, mark in zip(results["rows"], ("(a) ", "(b) ", "", "", ""), strict=False):
         if "error" in row:
             lines.append(f"| {mark}{row['name']} | failed: {row['error']} | | | |")
             continue

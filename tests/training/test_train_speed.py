@@ -104,7 +104,8 @@ def test_the_tutorial_augments_as_the_config_says(bench: SimpleNamespace, config
 
 def test_its_spectrogram_has_our_frames(bench: SimpleNamespace, config: Config, splits: Splits) -> None:
     waveforms = plain(splits.training.waveforms[:2])
-    ours = Trainer(config, RunFolder("none"), splits, Process(), Interrupts()).state.model.features(waveforms)
+    model: Any = Trainer(config, RunFolder("none"), splits, Process(), Interrupts()).state.model
+    ours = model.features(waveforms)
     assert bench.tutorial_loop.TutorialFeatures(config)(waveforms).shape == ours.shape
 
 
