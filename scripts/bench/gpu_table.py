@@ -54,7 +54,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def speed_cells(speed: dict[str, Any] | None) -> list[str]:
-    """Rate of our loop, ratios to (a) the tutorials' and (b) eager float32, best rate as a CUDA graph, share of peak."""
+    """Rate of our loop, ratios to (a) the tutorials' and (b) eager float32, best rate as a graph, share of peak."""
     if speed is None:
         return ["-"] * 5
     _tutorial, _eager, ours, *graph = speed["rows"]
