@@ -81,7 +81,9 @@ fi
 common=("${data[@]}" --train.device "$device" "$@")
 
 mapfile -t tests < <(cd "$here" && grep -rlE 'pytest\.mark\.gpu' tests --include='test_*.py')
-part gpu_tests "$python" -m pytest -q -m gpu --continue-on-collection-errors "${tests[@]}"
+mode=(--continue-on-collection-errors)
+[[ $device != cpu ]] || mode=(--collect-only)
+part gpu_tests "$python" -m pytest -q -m gpu "${mode[@]}" "${tests[@]}"
 for config in $configs; do
   name=$(basename "$config" .toml)
   part "train_speed-$name" "$python" scripts/bench/train_speed.py --config "$config" "${speed[@]}" \
