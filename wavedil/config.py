@@ -188,6 +188,7 @@ class TrainConfig:
         device: "auto" takes a CUDA device where there is one.
         precision: "auto" takes bfloat16 where measurement says it pays.
         compile: likewise for torch.compile.
+        cuda_graph: "on" captures the step as one CUDA graph; without effect on a CPU or with several processes.
         threads: of the CPU; 0 leaves torch's choice.
         checkpoint_minutes: also checkpoint inside an epoch when this much time has passed.
         log_every: steps between plain progress lines off a terminal.
@@ -205,6 +206,7 @@ class TrainConfig:
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    cuda_graph: Literal["off", "on"] = "off"
     threads: int = 0
     checkpoint_minutes: float = 5.0
     log_every: int = 50

@@ -8,6 +8,8 @@ from tiny import SAMPLE_RATE, SAMPLES, WORDS, tiny_config
 
 from wavedil.config import TrainConfig
 from wavedil.models import KeywordModel, build_model
+from wavedil.training.cuda_graph import choose_cuda_graph
+from wavedil.training.distributed import Process
 from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
 
 CONFIG = tiny_config(Path("none"), Path("none"))
@@ -62,3 +64,11 @@ def test_precision_and_compilation_follow_the_config() -> None:
     assert not choose_compile(TrainConfig(), CPU)
     assert choose_compile(TrainConfig(compile="on"), CPU)
     assert not choose_compile(TrainConfig(compile="off"), CUDA)
+
+
+def test_a_cuda_graph_is_for_a_single_process_on_cuda_that_asks_for_it() -> None:
+    on = TrainConfig(cuda_graph="on")
+    assert choose_cuda_graph(on, Process(device=CUDA))
+    assert not choose_cuda_graph(TrainConfig(), Process(device=CUDA))
+    assert not choose_cuda_graph(on, Process(device=CPU))
+    assert not choose_cuda_graph(on, Process(0, 2, CUDA, "nccl"))

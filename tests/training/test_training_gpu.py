@@ -1,14 +1,18 @@
 """Training on a GPU, where there is one."""
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import final_state, tiny_config, write_corpus
+from tiny import before_call, final_state, tiny_config, write_corpus
 
-from wavedil.training.loop import train
+from wavedil.training.cuda_graph import WARM_UP
+from wavedil.training.interrupt import TrainingInterruptedError
+from wavedil.training.loop import Trainer, train
 from wavedil.training.step import TrainingStep
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")]
@@ -19,19 +23,57 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
+@pytest.mark.parametrize("cuda_graph", ["off", "on"])
 @pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
-def test_no_step_waits_for_the_device(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    step = TrainingStep.__call__
+def test_between_the_epochs_nothing_waits_for_the_device(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cuda_graph: str
+) -> None:
+    settled = WARM_UP + 2  # what is set up before, and the capture, may wait
+    watched: list[int] = []
 
-    def watched(self: TrainingStep, *batch: Any) -> None:
-        torch.cuda.set_sync_debug_mode("error" if self.state.step else "default")  # the first step may set things up
-        try:
-            step(self, *batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    def watch(owner: Any, method: str, step_of: Callable[[Any], int]) -> None:
+        function = getattr(owner, method)
 
-    monkeypatch.setattr(TrainingStep, "__call__", watched)
-    train(tiny_config(corpus, tmp_path / "run", train={"device": "cuda", "compile": "off"}, model={"name": name}))
+        def wrapped(self: Any, *arguments: Any) -> None:
+            watched.append(step_of(self))
+            torch.cuda.set_sync_debug_mode("error" if watched[-1] >= settled else "default")
+            try:
+                function(self, *arguments)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+        monkeypatch.setattr(owner, method, wrapped)
+
+    watch(TrainingStep, "__call__", lambda step: step.state.step)
+    watch(Trainer, "_between_steps", lambda trainer: trainer.state.step)
+    options = {"device": "cuda", "compile": "off", "cuda_graph": cuda_graph, "log_every": 1}
+    train(tiny_config(corpus, tmp_path / "run", train=options, model={"name": name}))
+    assert max(watched) > settled
+
+
+def test_a_captured_step_trains_as_the_step_itself(corpus: Path, tmp_path: Path) -> None:
+    states = []
+    for cuda_graph in ("off", "on"):
+        # SGD, since AdamW makes whole steps of gradients that are only rounding; float32 for the same reason.
+        options = {"device": "cuda", "compile": "off", "precision": "float32", "optimizer": "sgd"}
+        config = tiny_config(corpus, tmp_path / cuda_graph, train=options | {"cuda_graph": cuda_graph})
+        train(config)
+        states.append(final_state(tmp_path / cuda_graph))
+    plain, captured = (state["model"] for state in states)
+    for name, tensor in plain.items():
+        assert torch.allclose(tensor, captured[name], rtol=1e-3, atol=1e-4), name
+    assert states[0]["history"][-1]["lr"] == states[1]["history"][-1]["lr"]
+
+
+def test_a_captured_adamw_is_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(corpus, tmp_path / "run", train={"device": "cuda", "compile": "off", "cuda_graph": "on"})
+    monkeypatch.setattr(TrainingStep, "__call__", TrainingStep.__call__)  # put back after the test
+    before_call(TrainingStep, "__call__", 8, lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(TrainingInterruptedError):
+        train(config)
+    monkeypatch.undo()
+    train(config, resume=True)
+    assert all(torch.isfinite(tensor).all() for tensor in final_state(tmp_path / "run")["model"].values())
 
 
 def test_a_run_with_all_that_pays_on_the_device_is_resumed_and_reports(corpus: Path, tmp_path: Path) -> None:

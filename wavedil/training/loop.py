@@ -3,6 +3,7 @@
 import signal
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -20,10 +21,11 @@ from wavedil.training.history import EpochRow, Events, write_metrics
 from wavedil.training.interrupt import Interrupts, TrainingInterruptedError
 from wavedil.training.memory import keep_freed_memory
 from wavedil.training.progress import Progress
+from wavedil.training.readback import Readback
 from wavedil.training.report import write_report
 from wavedil.training.run_folder import RunFolder
 from wavedil.training.seeds import derive_seed
-from wavedil.training.state import TrainingState
+from wavedil.training.state import NEVER, TrainingState
 from wavedil.training.step import TrainingStep, validate
 
 NAMES_SHOWN = 8  # of the batch whose loss is not finite; all of them go to a file
@@ -128,6 +130,7 @@ class Trainer:
     def _run_epoch(self, epoch: int) -> None:
         batches = self.order.share(self.order.epoch(epoch))
         first, start = self.state.step % self.order.steps, time.perf_counter()
+        self.readback = Readback()
         self.state.model.train()
         self.progress.start()
         for number in range(first, self.order.steps):
@@ -145,9 +148,9 @@ class Trainer:
         """Show the figures now and then, and save if it is time or the run is to stop."""
         log = self.state.step % self.config.train.log_every == 0
         if log:
-            self._check_finite()
             where = f"epoch {epoch + 1}/{self.config.train.epochs}, step {self.state.step}/{self.total_steps}"
-            self.progress.report(where, *self.state.figures(self.process))
+            self.readback.ask(self.state.snapshot(self.process), where)
+        self._report_arrived()
         if log or self.process.backend is None:  # asking the other processes costs a reduction
             stop = self.process.any(self.interrupts.received is not None)
             late = time.perf_counter() - self.saved > 60 * self.config.train.checkpoint_minutes
@@ -156,6 +159,16 @@ class Trainer:
                 self._save()
             if stop:
                 self._stop()
+
+    def _report_arrived(self) -> None:
+        """Show the figures asked for at an earlier step once the device has come there; on a CPU, at once."""
+        arrived = self.readback.take(wait=self.process.backend is not None)
+        if arrived is None:
+            return
+        (loss, correct, examples, bad_step), where = arrived
+        if bad_step < NEVER:
+            self._fail_at(int(bad_step))
+        self.progress.report(where, loss / max(examples, 1), correct / max(examples, 1))
 
     def _finish_epoch(self, epoch: int, rate: float) -> None:
         """Validate, save, and bring the files for the reader up to date."""
@@ -221,8 +234,11 @@ class Trainer:
 
     def _check_finite(self) -> None:
         step = self.state.first_bad_step(self.process)
-        if step is None:
-            return
+        if step is not None:
+            self._fail_at(step)
+
+    def _fail_at(self, step: int) -> NoReturn:
+        """Name the clips of the step whose loss or gradient was not finite."""
         indices = self.order.epoch(step // self.order.steps)[step % self.order.steps]
         names = self.training.names_of(indices.tolist())
         if self.process.is_main:

@@ -77,6 +77,13 @@ class TrainingState:
         loss, correct, examples = process.sum(self._totals).tolist()
         return loss / max(examples, 1), correct / max(examples, 1)
 
+    def snapshot(self, process: Process) -> Tensor:
+        """``(4,)`` float64 on the device, to be read later: sums of loss, correct and examples, and the first bad step.
+
+        The step is :data:`NEVER` if there was none.
+        """
+        return torch.cat([process.sum(self._totals), process.minimum(self._first_bad_step).double().view(1)])
+
     def first_bad_step(self, process: Process) -> int | None:
         """The first step whose loss or gradient was not finite in some process; None if there was none."""
         step = int(process.minimum(self._first_bad_step))

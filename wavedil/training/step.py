@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from wavedil.config import Config
 from wavedil.data.augment import Augment, plain
 from wavedil.data.clips import ClipSet
+from wavedil.training.cuda_graph import Function, GraphedCall, choose_cuda_graph
 from wavedil.training.distributed import Process
 from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
 from wavedil.training.optim import learning_rate
@@ -35,10 +36,15 @@ class TrainingStep:
         self.total_steps = config.train.epochs * steps_per_epoch
         self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
-        compiled = choose_compile(config.train, process.device)
-        self.network: nn.Module = TrainingNetwork(state.model, config.augment, compiled)  # type: ignore[arg-type]
+        self.compiled = choose_compile(config.train, process.device)
+        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
+        self._run: Function = self.update
+        self._rate: Tensor | None = None
+        if choose_cuda_graph(config.train, process):
+            self._run = GraphedCall(self._captured, self.generator, process.device)
+            self._rate = torch.zeros((), device=process.device)  # a number would be captured as it is
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0."""
@@ -51,10 +57,23 @@ class TrainingStep:
             waveforms: ``(batch, samples)`` of int16, this process's share of the batch.
             targets: ``(batch,)`` class indices.
         """
-        state, config = self.state, self.config.train
+        state = self.state
         seed = derive_seed(self.config.seed, "step", self.process.rank, state.step)
         self.generator.manual_seed(seed)  # of the augmentation
         torch.manual_seed(seed)  # of dropout
+        self._set_learning_rate(self.learning_rate(state.step))
+        loss, norm, correct = self._run(waveforms, targets)
+        state.ema.update(state.step)
+        state.count(loss, norm, correct, len(targets))
+        state.step += 1
+
+    def update(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What of a step a CUDA graph can hold: it depends on its inputs, the generators and tensors alone.
+
+        Returns:
+            Loss, norm of the gradient and number of examples that were right, each a scalar on the device.
+        """
+        state, config = self.state, self.config.train
         with torch.no_grad():
             inputs, probabilities = self.augment(waveforms, targets, self.generator)
         with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
@@ -62,14 +81,24 @@ class TrainingStep:
         loss = F.cross_entropy(logits, probabilities, label_smoothing=config.label_smoothing)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or float("inf"))
-        for group in state.optimizer.param_groups:
-            group["lr"] = self.learning_rate(state.step)
         state.optimizer.step()
         state.optimizer.zero_grad()
-        state.ema.update(state.step)
         correct = (logits.argmax(dim=1) == probabilities.argmax(dim=1)).sum()
-        state.count(loss.detach(), norm.detach(), correct, len(logits))
-        state.step += 1
+        return loss.detach(), norm.detach(), correct
+
+    def _captured(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """:meth:`update` as a graph wants it; AdamW is to be told of the capture, and warns if told outside of one."""
+        capturing = torch.cuda.is_current_stream_capturing()
+        for group in self.state.optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = capturing
+        return self.update(waveforms, targets)
+
+    def _set_learning_rate(self, rate: float) -> None:
+        if self._rate is not None:
+            self._rate.fill_(rate)
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = rate if self._rate is None else self._rate
 
 
 @torch.no_grad()

@@ -1,0 +1,139 @@
+"""The processes of :mod:`train_speed`: each contestant trains in its own, and one more says what is compared."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from step_parts import parts, peak_flops, wait
+from torch.utils.flop_counter import FlopCounterMode
+from tutorial_loop import tutorial_steps
+
+from wavedil.config import Config
+from wavedil.data.clips import load_splits
+from wavedil.training.distributed import Process, choose_device
+from wavedil.training.interrupt import Interrupts
+from wavedil.training.loop import Trainer
+from wavedil.training.memory import keep_freed_memory
+from wavedil.training.run_folder import RunFolder
+
+TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32", "wavedil"
+GRAPH, PLAIN_GRAPH = "wavedil, CUDA graph", "wavedil, CUDA graph, not compiled"
+OPTIONS: dict[str, dict[str, Any]] = {
+    EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"},
+    GRAPH: {"cuda_graph": "on"},
+    PLAIN_GRAPH: {"cuda_graph": "on", "compile": "off"},
+}
+
+
+class Rival:
+    """A process that answers what it is asked.
+
+    Args:
+        context: that starts it.
+        target: called in it with the connection and the arguments.
+        arguments: of the target.
+    """
+
+    def __init__(self, context: Any, target: Callable[..., None], *arguments: Any) -> None:
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=target, args=(other, *arguments))
+        self._process.start()
+        other.close()
+
+    def ask(self, question: Any) -> None:
+        """Send a question."""
+        self._connection.send(question)
+
+    def answer(self) -> Any:
+        """Wait for the answer.
+
+        Raises:
+            RuntimeError: if the process ended or failed.
+        """
+        try:
+            answer = self._connection.recv()
+        except EOFError:
+            raise RuntimeError("the process ended without an answer") from None
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        return answer
+
+    def stop(self) -> None:
+        """End the process."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._connection.send(None)
+        self._process.join(30)
+        self._process.kill()
+
+
+def contestant(connection: Connection, name: str, config: Config, workers: int) -> None:
+    """The body of a contestant's process: train as many steps as it is asked for, and say how long they took."""
+    device = _set_up(config, tutorial=name == TUTORIAL)
+    try:
+        splits = load_splits(config.data, ("training",))
+        config = replace(config, train=replace(config.train, **OPTIONS.get(name, {})))
+        if name == TUTORIAL:
+            steps = tutorial_steps(config, splits, device, workers)
+        else:
+            steps = our_steps(Trainer(config, RunFolder("."), splits, Process(device=device), Interrupts()))
+        while (asked := connection.recv()) is not None:
+            for _ in range(asked[0]):
+                next(steps)
+            wait(device)
+            start, cpu = time.perf_counter(), time.process_time()
+            examples = sum(next(steps) for _ in range(asked[1]))
+            wait(device)
+            connection.send((examples, time.perf_counter() - start, time.process_time() - cpu))
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def our_steps(trainer: Trainer) -> Iterator[int]:
+    """Take the steps of a run for ever; gives the number of examples after each."""
+    trainer.state.model.train()
+    for epoch in itertools.count():
+        for indices in trainer.order.share(trainer.order.epoch(epoch)):
+            trainer.train_step(*trainer.training.batch(indices))
+            yield len(indices)
+
+
+def inspected(connection: Connection, config: Config, repeats: int) -> None:
+    """The body of a process that says what is compared: device, model, peak, and the time of each part of a step."""
+    device = _set_up(config, tutorial=False)
+    try:
+        splits = load_splits(config.data, ("training",))
+        trainer = Trainer(config, RunFolder("."), splits, Process(device=device), Interrupts())
+        step, model = trainer.train_step, trainer.state.ema.model
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.clip_logits(torch.zeros(1, 1, config.data.clip_samples, device=device))  # pyright: ignore
+        answer = {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "model": config.model.name,
+            "batch_size": trainer.order.batch_size,
+            "precision": str(step.dtype).removeprefix("torch."),
+            "compiled": step.compiled,
+            "cuda_graph": config.train.cuda_graph,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "macs": counter.get_total_flops() // 2,
+            "peak_flops": peak_flops(step.dtype, device),
+            "parts_ms": parts(trainer, repeats),
+        }
+        connection.send(answer)
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+    connection.recv()
+
+
+def _set_up(config: Config, tutorial: bool) -> torch.device:
+    if not tutorial:
+        keep_freed_memory()
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    return choose_device(config.train.device)
