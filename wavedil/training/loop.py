@@ -194,18 +194,17 @@ class Trainer:
         if not saved:
             return
         self.state.load_state_dict(saved, process)
-        if self.process.is_main:
+        if process.is_main:
             self._write_views(new_best=True)
 
     def _check_data(self, expected: str | None) -> None:
         """Compare the data with those of the checkpoint, and those of each process with those of the first."""
-        here, process = self.data_sha256, self.process
-        if process.any(process.from_main(here.encode()) != here.encode()):
-            raise ValueError(f"{self.config.data.root or self.config.data.source}: not the same clips on all machines: give each the same data")
+        here, source = self.data_sha256, self.config.data.root or self.config.data.source
+        if self.process.any(self.process.from_main(here.encode()) != here.encode()):
+            raise ValueError(f"{source}: not the same clips in all processes: give each machine the same data")
         if expected not in (None, here):
             raise ValueError(
-                f"{self.config.data.root or self.config.data.source}: not the clips that the run in {self.run.path} began with: put those back, or begin "
-                "another run"
+                f"{source}: not the clips that the run in {self.run.path} began with: put those back, or begin another"
             )
 
     def _save(self) -> None:
