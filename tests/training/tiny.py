@@ -1,10 +1,12 @@
 """A corpus, a model and a run so small that an epoch takes a fraction of a second, and ways to end it early."""
 
+import ctypes
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import soundfile
 import torch
 
 from wavedil.config import Config
-from wavedil.training.config import from_dict
+from wavedil.training.config import from_dict, to_toml
 from wavedil.training.step import TrainingStep
 
 SAMPLE_RATE, SAMPLES = 8000, 800
@@ -76,7 +78,7 @@ def tiny_config(corpus: Path, run_dir: Path, **sections: Any) -> Config:
 
 def final_state(run_dir: Path) -> dict[str, Any]:
     """All that two runs of the same config must share, bit for bit: the last checkpoint without its times."""
-    newest = max((run_dir / "checkpoints").iterdir())
+    newest = max((run_dir / "checkpoints").glob("step-*[0-9]"))
     state = torch.load(newest / "training.pt", weights_only=True)
     state.pop("seconds")
     for row in [*state["history"], state["best"]["row"]]:
@@ -147,3 +149,32 @@ def train_in_child(config: Config, log: Path, event: str | None = None, count: i
     if event is not None:
         kill_before(event, count)
     train(config, resume=True)
+
+
+def command(config: Config, *options: str) -> int:
+    """Train by the command line in this process; returns its status."""
+    from wavedil.cli import main
+
+    file = Path(config.run_dir).with_suffix(".toml")
+    file.write_text(to_toml(config))
+    return main(["train", "--config", str(file), *options])
+
+
+@contextmanager
+def permissions_hold() -> Iterator[None]:
+    """Let file permissions bind this thread even if it is root's, on Linux: without the capability to override them."""
+    if sys.platform != "linux" or os.geteuid():
+        yield
+        return
+    libc, override = ctypes.CDLL(None, use_errno=True), 0b10  # CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of the structure that has two words a set
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, and the same for capabilities above 31
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] = effective & ~override
+    assert libc.capset(header, sets) == 0
+    try:
+        yield
+    finally:
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0

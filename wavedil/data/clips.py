@@ -1,6 +1,7 @@
 """The splits that a model is trained and evaluated on: int16 clips with their classes."""
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -106,6 +107,7 @@ class Splits:
         testing: likewise.
         noise: ``(samples,)`` int16, the background noise, and the training recordings of silence if there are any.
         left_out: words in the data that are no class, and whose clips are not used.
+        sha256: of the samples, names and classes; two runs with the same saw the same data.
     """
 
     labels: LabelSet
@@ -114,6 +116,7 @@ class Splits:
     testing: ClipSet
     noise: Tensor
     left_out: tuple[str, ...]
+    sha256: str
 
 
 def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
@@ -144,7 +147,8 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
             sets[split] = _clip_set(cache, split, labels, config, noise if cache is main else None)
     words = {clip.word for split, cache in caches.items() if cache for clip in cache.clips if clip.split == split}
     left_out = tuple(sorted(word for word in words if labels.index(word) is None))
-    return Splits(labels, sets["training"], sets["validation"], sets["testing"], noise, left_out)
+    sha256 = _digest([cache.sha256 for cache in caches.values() if cache], sets.values())
+    return Splits(labels, sets["training"], sets["validation"], sets["testing"], noise, left_out, sha256)
 
 
 def open_clips(config: DataConfig) -> ClipCache:
@@ -169,6 +173,11 @@ def _source_index(config: DataConfig) -> ClipIndex:
     if config.root is None:
         raise ValueError('root: source = "folder" needs the folder of <word>/<recording>')
     return folder_index(config.root)
+
+
+def _digest(caches: Iterable[str], sets: Iterable[ClipSet]) -> str:
+    content = [list(caches), [(clips.names, clips.targets.tolist()) for clips in sets]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _check_words(cache: ClipCache, labels: LabelSet) -> None:

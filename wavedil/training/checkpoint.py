@@ -9,6 +9,8 @@ import io
 import json
 import shutil
 import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,7 @@ from wavedil.training.config import from_dict, to_dict
 
 FORMAT_VERSION = 1
 WEIGHTS, META, STATE = "model.safetensors", "config.json", "training.pt"
+DAMAGED = ".damaged"  # suffix of a checkpoint that could not be read
 
 
 @dataclass(frozen=True)
@@ -164,26 +167,34 @@ class CheckpointStore:
         found = sorted(self.folder.glob("step-*[0-9]"), key=lambda path: int(path.name.removeprefix("step-")))
         return [path for path in found if all((path / name).exists() for name in (WEIGHTS, META, STATE))]
 
-    def load_newest(self) -> dict[str, Any] | None:
-        """State of the newest complete checkpoint, its tensors on the CPU; None if there is none.
+    def read_newest(self) -> bytes | None:
+        """The file of the newest complete checkpoint's state, for :func:`load_state`; None if there is none."""
+        complete = self.complete()
+        return (complete[-1] / STATE).read_bytes() if complete else None
+
+    def repair(self) -> None:
+        """Remove what a crash left unfinished, and set the newest checkpoints aside that cannot be read, saying so.
 
         Raises:
-            ValueError: if its file is damaged.
+            ValueError: if none can be read, naming them all; they are left as they are.
         """
-        complete = self.complete()
-        if not complete:
-            return None
-        path = complete[-1] / STATE
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises errors of many classes for a damaged file
-            raise ValueError(
-                f"{path}: damaged ({type(error).__name__}); remove {path.parent} to resume from the one before"
-            ) from error
-
-    def clean(self) -> None:
-        """Remove what a crash left unfinished."""
         remove_temporaries(self.folder)
+        damaged: dict[Path, str] = {}
+        for path in reversed(self.complete()):
+            try:
+                load_state((path / STATE).read_bytes())
+                break
+            except (ValueError, OSError) as error:
+                damaged[path] = str(error)
+        else:
+            if damaged:
+                reasons = "; ".join(f"{path.name}/{STATE}: {reason}" for path, reason in damaged.items())
+                raise ValueError(f"{self.folder}: no checkpoint can be read ({reasons}); remove them to train anew")
+        for broken, reason in damaged.items():
+            aside = broken.with_name(f"{broken.name}{DAMAGED}")
+            shutil.rmtree(aside, ignore_errors=True)
+            broken.rename(aside)
+            print(f"{broken / STATE}: {reason}; going on from {path.name}, it is now {aside.name}", file=sys.stderr)
 
     def _write_failure(self, path: Path, content: Mapping[str, bytes], error: OSError) -> str:
         needed = sum(map(len, content.values())) / 1e6
@@ -193,8 +204,25 @@ class CheckpointStore:
         kept = f"{former[-1].name} is intact" if former else "there is none before it"
         return (
             f"{path}: the checkpoint could not be written: {error.strerror or error} "
-            f"({needed:.1f} MB needed, {free:.1f} MB free); {kept}; make room and continue with --resume"
+            f"({needed:.1f} MB needed, {free:.1f} MB free); {kept}; mend that and continue with --resume"
         )
+
+
+def load_state(content: bytes) -> dict[str, Any]:
+    """The state in the file of a checkpoint, its tensors on the CPU.
+
+    Raises:
+        ValueError: if the file is cut short or a bit of it has changed.
+    """
+    try:
+        # The format is a zip archive; torch does not look at its checksums.
+        changed = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        if changed is not None:
+            raise ValueError(f"the checksum of {changed} does not fit")
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile and torch raise errors of many classes for a damaged file
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"damaged: {reason}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -1,14 +1,21 @@
 """One process or several: what rank this one is, and the few collective operations that training needs."""
 
+import hashlib
 import os
+import platform
 import time
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+# What the first process of a machine may take to download and decode the data while the others wait.
+TIMEOUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -16,16 +23,18 @@ class Process:
     """This process among those of a run; alone, every collective operation is the identity.
 
     Attributes:
-        rank: from 0, which is the one that writes.
+        rank: from 0, which is the one that writes the run folder.
         world_size: number of processes.
         device: that it computes on.
         backend: of torch.distributed; None when alone.
+        local_rank: from 0 on each machine, which is the one that fills the caches there.
     """
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     backend: str | None = None
+    local_rank: int = 0
 
     @property
     def is_main(self) -> bool:
@@ -56,14 +65,44 @@ class Process:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
+    def from_main(self, content: bytes | None) -> bytes | None:
+        """What rank 0 gives here, in every process."""
+        if self.backend is None:
+            return content
+        size = torch.tensor(-1 if content is None else len(content), device=self.device)
+        dist.broadcast(size, src=0)
+        if size < 0:
+            return None
+        data = torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        if self.is_main and content:
+            data.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        dist.broadcast(data, src=0)
+        return bytes(data.cpu().numpy())
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """Run the block in rank 0, then in the others, which find what it made; if it fails there, all stop."""
+        return self._first(self.is_main)
+
+    def node_first(self) -> AbstractContextManager[None]:
+        """Run the block in one process of each machine, then in the others; if it fails there, all stop."""
+        return self._first(self.local_rank == 0)
+
     @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """Run the block in rank 0, then in the others, which find what it made."""
-        if not self.is_main:
-            self.barrier()
-        yield
-        if self.is_main:
-            self.barrier()
+    def _first(self, leads: bool) -> Iterator[None]:
+        if not leads:
+            self._meet()
+        try:
+            yield
+        except Exception:
+            if leads:
+                self.any(True)
+            raise
+        if leads:
+            self._meet()
+
+    def _meet(self) -> None:
+        if self.any(False):
+            raise RuntimeError(f"process {self.rank} stops, since another one failed: see its message")
 
     def _reduce(self, tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.backend is None:
@@ -71,6 +110,29 @@ class Process:
         reduced = tensor.clone()
         dist.all_reduce(reduced, op=operation)
         return reduced
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The torchrun that started this process.
+
+    Attributes:
+        name: the same in all workers that it starts, and in those that take their place.
+        restarted: whether this worker takes the place of one, after a fault.
+    """
+
+    name: str
+    restarted: bool
+
+    @classmethod
+    def from_environment(cls) -> "Launch | None":
+        """What torchrun's environment says; None without torchrun."""
+        run_id = os.environ.get("TORCHELASTIC_RUN_ID")
+        if run_id is None:
+            return None
+        # "none" is torchrun's name for a launch that was given none; its own process tells such launches apart.
+        name = f"{platform.node()}:{os.getppid()}" if run_id == "none" else run_id
+        return cls(name, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
 
 
 @contextmanager
@@ -84,19 +146,49 @@ def join(device: str = "auto") -> Iterator[Process]:
         ValueError: if there is no such device.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = choose_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = choose_device(device, local_rank)
     if world_size == 1:
         yield Process(device=chosen)
         return
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, device_id=chosen if chosen.type == "cuda" else None)
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore(agree_on_name(store, rank, world_size), store),
+        rank=rank,
+        world_size=world_size,
+        timeout=TIMEOUT,
+        device_id=chosen if chosen.type == "cuda" else None,
+    )
     try:
-        yield Process(dist.get_rank(), world_size, chosen, backend)
+        yield Process(rank, world_size, chosen, backend, local_rank)
     finally:
         # Gloo's threads take the GIL to free what they reduced last; freeing the group joins them with the GIL held,
         # and would wait for ever if they were not done.
         time.sleep(0.1)
         dist.destroy_process_group()
+
+
+def agree_on_name(store: dist.Store, rank: int, world_size: int) -> str:
+    """A name that the processes that start together agree on, and none before them had.
+
+    torchrun keeps its store when it starts workers anew, and they would meet the addresses that those before them left
+    in it. So each process writes a random word and what it reads of all words; once all read the same, none is old.
+
+    Args:
+        store: may hold what former processes wrote in the same way.
+        rank: of this process.
+        world_size: number of processes.
+    """
+    words, views = ([f"wavedil/{kind}/{number}" for number in range(world_size)] for kind in ("word", "view"))
+    store.set(words[rank], uuid.uuid4().hex)
+    while True:
+        view = hashlib.sha256(b"".join(store.multi_get(words))).hexdigest()
+        store.set(views[rank], view)
+        if all(other == view.encode() for other in store.multi_get(views)):
+            return view
+        time.sleep(0.02)
 
 
 def choose_device(device: str, local_rank: int = 0) -> torch.device:

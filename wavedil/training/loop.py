@@ -2,6 +2,7 @@
 
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,8 +15,8 @@ from wavedil.data.labels import SILENCE
 from wavedil.models import build_model
 from wavedil.training.atomic import write_file
 from wavedil.training.batches import BatchOrder
-from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, model_files
-from wavedil.training.distributed import Process, join
+from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, load_state, model_files
+from wavedil.training.distributed import Launch, Process, join
 from wavedil.training.evaluation import evaluate
 from wavedil.training.history import EpochRow, Events, write_metrics
 from wavedil.training.interrupt import Interrupts, TrainingInterruptedError
@@ -34,7 +35,8 @@ NAMES_SHOWN = 8  # of the batch whose loss is not finite; all of them go to a fi
 def train(config: Config, resume: bool = False) -> Path:
     """Train a keyword model, evaluate its best weights and write the report.
 
-    Under torchrun every process calls this; they share each batch, and rank 0 prints and writes.
+    Under torchrun every process calls this; they share each batch, and rank 0 prints, reads checkpoints and writes. A
+    run that torchrun itself began and starts anew after a fault resumes unasked.
 
     Args:
         config: of the run.
@@ -44,20 +46,21 @@ def train(config: Config, resume: bool = False) -> Path:
         The path of report.json.
 
     Raises:
-        ValueError: if the folder holds another run, a split is empty, or the loss is no longer finite; the message
-            names the key, or the clips.
-        RuntimeError: if a checkpoint cannot be written.
+        ValueError: if the folder holds another run, a split is empty, the data have changed since the run began, no
+            checkpoint can be read, or the loss is no longer finite; the message names the key, file or clips.
+        RuntimeError: if another process is writing the folder, or a checkpoint cannot be written.
         TrainingInterruptedError: after Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
-    with join(config.train.device) as process:
-        run = RunFolder(config.run_dir)
-        if process.is_main:
-            run.begin(config, resume)
-        process.barrier()
+    with join(config.train.device) as process, ExitStack() as held:
+        run, launch = RunFolder(config.run_dir), Launch.from_environment()
+        restarted = process.any(launch is not None and launch.restarted)
+        with process.main_first():
+            if process.is_main:
+                held.enter_context(run.begun(config, resume, launch and launch.name, restarted))
         keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        with process.main_first():
+        with process.node_first():
             splits = load_splits(config.data)
         if not len(splits.validation):
             raise ValueError(f"the validation split of {config.data.root or config.data.source} is empty")
@@ -98,6 +101,7 @@ class Trainer:
         self.config, self.run, self.process, self.interrupts = config, run, process, interrupts
         self.labels, device = splits.labels.labels, process.device
         self.training, self.validation = splits.training.to(device), splits.validation.to(device)
+        self.data_sha256 = splits.sha256
         self.order = BatchOrder(self.training, config.train.batch_size, config.seed, process)
         self.total_steps = config.train.epochs * self.order.steps
         if device.type == "cuda":
@@ -196,26 +200,35 @@ class Trainer:
 
     def _resume(self) -> None:
         """Take up the newest checkpoint, and write anew what a kill may have left behind or ahead of it."""
-        saved = self.run.checkpoints.load_newest()
-        if saved is None:
+        process = self.process
+        content = process.from_main(self.run.checkpoints.read_newest() if process.is_main else None)
+        saved = load_state(content) if content is not None else {}
+        self._check_data(saved.get("data_sha256"))
+        if not saved:
             return
-        if saved["steps_per_epoch"] != self.order.steps:
-            raise ValueError(
-                f"{self.run.path}: the data are not what this run began with: "
-                f"expected {saved['steps_per_epoch']} steps an epoch, got {self.order.steps}"
-            )
-        self.state.load_state_dict(saved, self.process)
-        if self.process.is_main:
+        self.state.load_state_dict(saved, process)
+        if process.is_main:
             self._write_views(new_best=True)
+
+    def _check_data(self, expected: str | None) -> None:
+        """Compare the data with those of the checkpoint, and those of each process with those of the first."""
+        here, source = self.data_sha256, self.config.data.root or self.config.data.source
+        if self.process.any(self.process.from_main(here.encode()) != here.encode()):
+            raise ValueError(f"{source}: not the same clips in all processes: give each machine the same data")
+        if expected not in (None, here):
+            raise ValueError(
+                f"{source}: not the clips that the run in {self.run.path} began with: put those back, or begin another"
+            )
 
     def _save(self) -> None:
         state = self.state
         state.seconds = time.perf_counter() - self.started
-        content = state.state_dict(self.process) | {"steps_per_epoch": self.order.steps}
-        if self.process.is_main:
-            rows = [row for row in state.history if row.step == state.step]  # none inside an epoch
-            files = model_files(state.ema.model.state_dict(), self._meta(rows))
-            self.run.checkpoints.save(state.step, files, content)
+        content = state.state_dict(self.process) | {"data_sha256": self.data_sha256}
+        with self.process.main_first():
+            if self.process.is_main:
+                rows = [row for row in state.history if row.step == state.step]  # none inside an epoch
+                files = model_files(state.ema.model.state_dict(), self._meta(rows))
+                self.run.checkpoints.save(state.step, files, content)
         self.saved = time.perf_counter()
 
     def _write_views(self, new_best: bool) -> None:

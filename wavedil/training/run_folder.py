@@ -1,12 +1,14 @@
 """The folder that a run writes: what lies where in it, how it is begun and how it is found again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from wavedil.config import Config
 from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
 from wavedil.training.checkpoint import CheckpointStore
 from wavedil.training.config import config_keys, load_config, save_toml
+from wavedil.training.run_lock import RunLock
 
 # Keys that do not change what is computed, but for rounding: a run may be resumed with others.
 FREE_KEYS = frozenset(
@@ -23,7 +25,7 @@ FREE_KEYS = frozenset(
 
 
 class RunFolder:
-    """Paths of a run: the resolved config, metrics.csv, events, checkpoints, best model and report.
+    """Paths of a run: the resolved config, metrics.csv, events, checkpoints, best model, report and lock.
 
     Args:
         path: of the folder.
@@ -37,18 +39,35 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report.json"
         self.nan_batch = self.path / "nan_batch.txt"
+        self.lock = self.path / "lock"
         self.checkpoints = CheckpointStore(self.path / "checkpoints")
 
-    def begin(self, config: Config, resume: bool) -> None:
-        """Make the folder and write the config into it, or check that the run in it is this one.
+    @contextmanager
+    def begun(
+        self, config: Config, resume: bool, launch: str | None = None, restarted: bool = False
+    ) -> Iterator[None]:
+        """Context in which the folder is this run's alone, its config written or, where there is one, found the same.
 
         Args:
             config: of the run; its ``run_dir`` is this folder.
             resume: go on with the run that may be there.
+            launch: the torchrun that started this process, if one did.
+            restarted: whether it has started its processes anew after a fault; the run that it began is then gone on
+                with, but not one that was there before.
 
         Raises:
-            ValueError: if a run is there and ``resume`` is False, or its config is another; the message names the key.
+            RuntimeError: if another process is writing the folder.
+            ValueError: if a run is there that is not to be resumed, its config is another (the message names the key),
+                or it has checkpoints of which none can be read.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with RunLock(self.lock) as lock:
+            ours = launch is not None and lock.former is not None and lock.former.launch == launch
+            self._begin(config, resume or (restarted and ours))
+            lock.sign(launch)
+            yield
+
+    def _begin(self, config: Config, resume: bool) -> None:
         if self.config.exists():
             if not resume:
                 raise ValueError(
@@ -56,10 +75,9 @@ class RunFolder:
                 )
             self._check_same(config)
             remove_temporaries(self.path)
-            self.checkpoints.clean()
+            self.checkpoints.repair()
             recover_folder(self.model)
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         save_toml(config, self.config)
 
     def write_model(self, files: Mapping[str, bytes]) -> None:
