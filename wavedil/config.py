@@ -183,6 +183,9 @@ class TrainConfig:
         weight_decay: decoupled for AdamW; not applied to biases, norms and other vectors.
         warmup_epochs: of linear warm-up, before the cosine.
         label_smoothing: share of the target spread over all classes.
+        teacher: folder of a trained model, or its run, whose opinion of each clip is learned too; None is without.
+        teacher_weight: share of that in the loss, against the labels.
+        teacher_temperature: by which the logits are divided there.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated; 0 is off.
         grad_clip: largest norm of the gradient; 0 is off.
         device: "auto" takes a CUDA device where there is one.
@@ -201,6 +204,9 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.05
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    teacher_temperature: float = 2.0
     ema_decay: float = 0.995
     grad_clip: float = 5.0
     device: str = "auto"
@@ -231,3 +237,32 @@ class Config:
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+
+
+# Width 1 of each kind of model, and the widths of the named sizes.
+_BASES = {
+    "mel": ModelConfig(),
+    "raw": ModelConfig(name="raw", channels=40, skip_channels=64),
+    "broadcast": ModelConfig(name="broadcast", channels=16, skip_channels=32),
+}
+SIZES = {
+    "mel": {"XS": 0.25, "S": 0.5, "M": 1.0, "L": 3.0},
+    "raw": {"XS": 0.25, "S": 0.5, "M": 1.0, "L": 2.0},
+    "broadcast": {"XS": 1.0, "S": 2.0, "M": 3.0, "L": 8.0},
+}
+"""Width factor of each named size, by the name of the model."""
+
+
+def sized_model(name: str, size: str) -> ModelConfig:
+    """The model of a named size.
+
+    Args:
+        name: "mel", "raw" or "broadcast".
+        size: "XS", "S", "M" or "L".
+
+    Raises:
+        ValueError: if there is no such model or size.
+    """
+    if name not in SIZES or size not in SIZES[name]:
+        raise ValueError(f"expected one of {', '.join(SIZES)} and one of {', '.join(SIZES['mel'])}, got {name} {size}")
+    return replace(_BASES[name], width=SIZES[name][size])

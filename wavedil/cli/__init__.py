@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a keyword model from a config",
     "evaluate": "accuracy of a checkpoint on a set of clips",
     "predict": "top words for audio files",
+    "models": "sizes and costs of the keyword models",
     "rf": "receptive field of a stack, a config or a module",
     "corpus": "make a synthetic corpus of spoken words",
 }

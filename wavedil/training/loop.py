@@ -16,6 +16,7 @@ from wavedil.models import build_model
 from wavedil.training.atomic import write_file
 from wavedil.training.batches import BatchOrder
 from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, load_state, model_files
+from wavedil.training.distillation import make_teacher
 from wavedil.training.distributed import Launch, Process, join
 from wavedil.training.evaluation import evaluate
 from wavedil.training.history import EpochRow, Events, write_metrics
@@ -109,9 +110,10 @@ class Trainer:
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config.model, len(self.labels), config.data.sample_rate).to(device)
         self.state = TrainingState(model, config.train)
+        teacher = make_teacher(config.train, self.labels, config.data.sample_rate, device)
         silence = splits.labels.index(SILENCE)
         augment = Augment(config.augment, config.data.sample_rate, splits.noise.to(device), len(self.labels), silence)
-        self.train_step = TrainingStep(config, self.state, augment, self.order.steps, process)
+        self.train_step = TrainingStep(config, self.state, augment, self.order.steps, process, teacher)
 
     def fit(self) -> None:
         """Train to the last epoch."""

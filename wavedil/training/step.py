@@ -8,6 +8,7 @@ from wavedil.config import Config
 from wavedil.data.augment import Augment, plain
 from wavedil.data.clips import ClipSet
 from wavedil.training.cuda_graph import Function, GraphedCall, choose_cuda_graph
+from wavedil.training.distillation import Teacher, distilled
 from wavedil.training.distributed import Process
 from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
 from wavedil.training.optim import learning_rate
@@ -26,12 +27,20 @@ class TrainingStep:
         augment: of the training clips.
         steps_per_epoch: with the epochs, the length of the learning-rate schedule.
         process: this one among those of the run.
+        teacher: whose opinion is learned too.
     """
 
     def __init__(
-        self, config: Config, state: TrainingState, augment: Augment, steps_per_epoch: int, process: Process
+        self,
+        config: Config,
+        state: TrainingState,
+        augment: Augment,
+        steps_per_epoch: int,
+        process: Process,
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.state, self.augment, self.process = config, state, augment, process
+        self.teacher = teacher
         self.warmup_steps = round(config.train.warmup_epochs * steps_per_epoch)
         self.total_steps = config.train.epochs * steps_per_epoch
         self.dtype = choose_precision(config.train, process.device)
@@ -78,7 +87,10 @@ class TrainingStep:
             inputs, probabilities = self.augment(waveforms, targets, self.generator)
         with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             logits = self.network(inputs, self.generator).float()
+            opinion = None if self.teacher is None else self.teacher(inputs)
         loss = F.cross_entropy(logits, probabilities, label_smoothing=config.label_smoothing)
+        if opinion is not None:
+            loss = distilled(loss, logits, opinion, config)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or float("inf"))
         state.optimizer.step()
