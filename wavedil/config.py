@@ -54,10 +54,10 @@ class AugmentConfig:
 
     Attributes:
         shift_ms: largest shift either way.
-        gain_db: largest gain either way.
+        gain_db: largest gain either way, of the clip and its noise together.
         speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling.
         noise_probability: share of the clips that get background noise.
-        noise_gain: largest linear gain of that noise.
+        noise_gain: largest linear gain of that noise, before ``gain_db``.
         time_masks: SpecAugment masks over time, on spectrogram models.
         time_mask_frames: largest width of each.
         frequency_masks: SpecAugment masks over frequency.

@@ -160,6 +160,18 @@ def test_zeros_beyond_the_ends_when_faster() -> None:
     torch.testing.assert_close(inside, torch.full_like(inside, level))
 
 
+def test_the_gain_is_that_of_the_clip_and_its_noise() -> None:
+    """Of the same draws, a gain scales the whole mixture: the ratio of speech to noise does not depend on it."""
+    waveforms, noise = clips(16), torch.arange(3000).to(torch.int16)
+    plainly, loudly = (
+        augment(with_only(noise_probability=1, noise_gain=0.1, gain_db=gain_db), waveforms, 0, noise)[0]
+        for gain_db in (0.0, 12.0)
+    )
+    gains = (loudly.abs().sum((1, 2)) / plainly.abs().sum((1, 2)))[:, None, None]
+    assert len(gains.unique()) == 16
+    torch.testing.assert_close(loudly, plainly * gains, rtol=1e-5, atol=1e-6)
+
+
 @given(seeds, st.floats(0, 1))
 def test_noise_reaches_its_share_of_the_clips_with_its_gain(seed: int, probability: float) -> None:
     waveforms = torch.zeros(400, 5, dtype=torch.int16)

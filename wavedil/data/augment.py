@@ -73,7 +73,8 @@ class Augment:
         config = self.config
         chances = _uniform(7, len(targets), generator, targets.device)
         gain = 10 ** (config.gain_db * (2 * chances[2] - 1) / 20)
-        noise_gain = config.noise_gain * chances[4] * (chances[3] < config.noise_probability)
+        # A microphone's gain is that of the clip and of the noise in its room alike.
+        noise_gain = gain * config.noise_gain * chances[4] * (chances[3] < config.noise_probability)
         if n_windows and self.silence_index is not None:
             silent = targets == self.silence_index
             gain = gain.masked_fill(silent, 0)
