@@ -117,6 +117,8 @@ class ModelConfig:
         dropout: probability, before the classifier and in each block.
         window_ms: length of the exact average window over time.
         boundary: what each layer sees before the start: "zeros" or the response to "silence".
+        stem: of "raw": "strided" (stages of convolutions) or "filters" (learned filters in quadrature, as many as
+            ``features.n_mels``, whose energies take the place of the mel bands').
         stem_channels: channels of the raw model's strided stages.
         stem_strides: strides of those stages; their product is the hop.
         stage_channels: channels of the stages of "broadcast".
@@ -124,7 +126,7 @@ class ModelConfig:
         stage_dilations: dilation over time of each stage's blocks.
         stage_strides: bins between outputs of each stage's first block.
         bands: of the sub-spectral normalisation; they divide the bins of every stage.
-        features: the log-mel front end of "mel" and "broadcast".
+        features: the front end of "mel" and "broadcast", and of "raw" with filters, where ``n_fft`` is not used.
     """
 
     name: Literal["mel", "raw", "broadcast"] = "mel"
@@ -140,6 +142,7 @@ class ModelConfig:
     dropout: float = 0.0
     window_ms: float = 1000.0
     boundary: Boundary = "zeros"
+    stem: Literal["strided", "filters"] = "strided"
     stem_channels: list[int] = field(default_factory=lambda: [32, 64, 64, 64])
     stem_strides: list[int] = field(default_factory=lambda: [4, 4, 4, 5])
     stage_channels: list[int] = field(default_factory=lambda: [8, 12, 16, 20])

@@ -19,6 +19,10 @@ SMALL = {
         name="raw", channels=4, skip_channels=5, cycles=1, depth=2, window_ms=20.0, norm="rms", gate="glu",
         stem_channels=[4, 4], stem_strides=[4, 4],
     ),
+    "filters": ModelConfig(
+        name="raw", stem="filters", channels=4, skip_channels=5, cycles=1, depth=2, window_ms=20.0,
+        features=FeatureConfig(win_length=64, hop_length=32, n_mels=6),
+    ),
     "broadcast": ModelConfig(
         name="broadcast", width=0.5, channels=6, skip_channels=10, window_ms=20.0, bands=3, stage_channels=[6, 8],
         stage_blocks=[1, 2], stage_dilations=[1, 2], stage_strides=[1, 2],
@@ -39,18 +43,18 @@ def small(name: str, boundary: str = "zeros"):
 
 
 @pytest.mark.parametrize("boundary", ["zeros", "silence"])
-@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+@pytest.mark.parametrize("name", list(SMALL))
 def test_contract(name, boundary):
     verify_streaming_contract(small(name, boundary), chunkings=2, backends=("capture",))
 
 
-@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+@pytest.mark.parametrize("name", list(SMALL))
 def test_pcm_in_logits_out_in_onnx(name):
     verify_streaming_contract(small(name), chunkings=1, backends=("export", "onnx"))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+@pytest.mark.parametrize("name", list(SMALL))
 def test_compiled_by_inductor(name):
     verify_streaming_contract(small(name, "silence"), chunkings=1, backends=("compile",))
 
@@ -63,7 +67,7 @@ def test_the_default_sizes_keep_the_contract(name):
 
 @pytest.mark.parametrize("samples", [100, 320, 1600])
 @pytest.mark.parametrize("boundary", ["zeros", "silence"])
-@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+@pytest.mark.parametrize("name", list(SMALL))
 def test_clip_logits_are_those_of_the_last_frame(name, boundary, samples):
     model = small(name, boundary)
     waveform = torch.randn(2, 1, samples)

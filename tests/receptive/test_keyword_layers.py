@@ -35,6 +35,7 @@ def model_configs(draw) -> ModelConfig:
         dilations=draw(st.lists(st.integers(1, 9), max_size=3)),
         norm=draw(st.sampled_from(["batch", "rms", "layer", "none"])),
         window_ms=draw(st.floats(0.1, 50)),
+        stem=draw(st.sampled_from(["strided", "filters"])),
         stem_channels=draw(st.lists(st.integers(1, 4), min_size=stages, max_size=stages)),
         stem_strides=draw(st.lists(st.integers(1, 4), min_size=stages, max_size=stages)),
         features=draw(features),

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from wavedil.config import ModelConfig
 from wavedil.features import LogMel
-from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack
+from wavedil.filterbank import FilterEnergies
+from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
 from wavedil.models.broadcast import broadcast_body
 from wavedil.receptive import exponential_dilations
 
@@ -29,9 +30,9 @@ class KeywordModel(Chain):
     """
 
     def __init__(self, config: ModelConfig, n_classes: int, sample_rate: int = 16_000) -> None:
-        has_spectrogram = config.name != "raw"
+        has_spectrogram = config.name != "raw" or config.stem == "filters"
         sizes = config.widened()
-        front = LogMel(sample_rate, config.features) if has_spectrogram else raw_front(sizes)
+        front = make_front(sizes, sample_rate)
         window = max(round(config.window_ms / 1000 * sample_rate / front.hop), 1)
         super().__init__(
             ("front", front),
@@ -75,6 +76,13 @@ class KeywordModel(Chain):
         return self.classify(self.features(waveform))
 
 
+def make_front(config: ModelConfig, sample_rate: int) -> StreamingModule:
+    """From the waveform to frames, ``(batch, channels, time // hop)``."""
+    if config.name != "raw":
+        return LogMel(sample_rate, config.features)
+    return FilterEnergies(sample_rate, config.features) if config.stem == "filters" else raw_front(config)
+
+
 def raw_front(config: ModelConfig) -> Chain:
     """Strided causal convolutions from the waveform to frames; each kernel is twice its stride, so that frames overlap.
 
@@ -101,7 +109,7 @@ def keyword_body(config: ModelConfig) -> Chain:
         norm=config.norm,
         dropout=config.dropout,
     )
-    if config.name == "mel":
+    if config.name == "mel" or config.stem == "filters":
         bands = config.features.n_mels
         entry: list[nn.Module] = [BatchNorm1d(bands), CausalConv1d(bands, config.channels, 3)]
     else:

@@ -48,7 +48,11 @@ def keyword_layers(config: ModelConfig, n_classes: int, sample_rate: int) -> lis
         ['log-mel', 'entry', 'block 0', 'block 1', 'output', 'average', 'classifier']
     """
     sizes = config.widened()
-    parts = {"mel": (_log_mel, _mel_body), "raw": (_raw_front, _raw_body), "broadcast": (_log_mel, _broadcast_body)}
+    parts = {
+        "mel": (_log_mel, _mel_body),
+        "raw": (_filters, _mel_body) if config.stem == "filters" else (_raw_front, _raw_body),
+        "broadcast": (_log_mel, _broadcast_body),
+    }
     front, body = (list(part(sizes)) for part in parts[config.name])
     hop = prod(layer.time.stride for layer in front)
     window = max(round(config.window_ms / 1000 * sample_rate / hop), 1)
@@ -69,6 +73,13 @@ def _log_mel(config: ModelConfig) -> Iterator[Layer]:
     # The first sample of a periodic Hann window is zero, and is not read.
     time = Geometry(max(win - 1, 1), hop, padding=max(win - 1, 1) - hop)
     yield Layer("log-mel", "framing", time, macs=(features.n_fft // 2 + 1) * bands)
+
+
+def _filters(config: ModelConfig) -> Iterator[Layer]:
+    win, hop, bands = config.features.win_length, config.features.hop_length, config.features.n_mels
+    if not 1 <= hop <= win:
+        raise ValueError(f"expected 1 <= hop_length <= win_length, got {hop}, {win}")
+    yield Layer("filters", "conv", Geometry.causal(win, hop), parameters=2 * bands * win, macs=2 * bands * win)
 
 
 def _mel_body(config: ModelConfig) -> Iterator[Layer]:

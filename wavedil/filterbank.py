@@ -1,0 +1,85 @@
+"""A learned front end: log energies of filters on the waveform, which begin as a mel filter bank of windowed waves."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wavedil.config import Boundary, FeatureConfig
+from wavedil.features import FLOOR
+from wavedil.layers.base import Window
+
+
+class FilterEnergies(Window):
+    """Logarithm of the energies of learned filters, two for each band, which begin in quadrature.
+
+    ``y = log((a * x)^2 + (b * x)^2 + floor)``: of a wave, the sum of the squares does not depend on its phase. The
+    filters begin as Hann-windowed cosines and sines at the centres of mel bands, shorter where bands are wider, scaled
+    so that a full-scale sine gives about 1. The weights are theirs times a quarter of the length: of order one. After
+    Zeghidour et al. 2018, "Learning filterbanks from raw speech for phone recognition", arXiv:1711.01161, with one
+    window a frame.
+
+    Args:
+        sample_rate: in Hz.
+        config: ``win_length``, ``hop_length``, ``n_mels``, ``f_min`` and ``f_max`` are used.
+        boundary: zeros before the start, which here is silence.
+
+    Shape:
+        ``(batch, 1, time)`` in [-1, 1] to ``(batch, n_mels, time // hop_length)``.
+
+    Raises:
+        ValueError: if the window is shorter than the hop, or the frequencies are out of their range.
+    """
+
+    def __init__(self, sample_rate: int, config: FeatureConfig | None = None, *, boundary: Boundary = "zeros") -> None:
+        config = config or FeatureConfig()
+        if not 1 <= config.hop_length <= config.win_length:
+            raise ValueError(f"expected 1 <= hop_length <= win_length, got {config.hop_length}, {config.win_length}")
+        super().__init__(config.win_length, config.hop_length, lookahead=0)
+        self.config = config
+        self.sample_rate = sample_rate
+        self.boundary = boundary
+        self.weight = nn.Parameter(waves(sample_rate, config).float())
+
+    def input_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (self.config.n_mels,)
+
+    def apply_window(self, x: Tensor) -> Tensor:
+        # Energies of quiet frames vanish in half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.weight * (4 / self.span)
+            filtered = F.conv1d(x.to(weight.dtype), weight.unsqueeze(1), stride=self.step_size)
+            in_phase, quadrature = filtered.square().chunk(2, dim=1)
+            return torch.log(in_phase + quadrature + FLOOR)
+
+    def extra_repr(self) -> str:
+        return f"sample_rate={self.sample_rate}, {self.config}"
+
+
+def waves(sample_rate: int, config: FeatureConfig) -> Tensor:
+    """Hann-windowed cosines and sines at the centres of mel bands.
+
+    Returns:
+        ``(2 n_mels, win_length)`` in float64: the cosines, then the sines; a window spans four periods of its band's
+        width, or ``win_length``, and is scaled to the sum that one of ``win_length`` has.
+
+    Raises:
+        ValueError: if the frequencies are out of their range.
+    """
+    f_max = sample_rate / 2 if config.f_max is None else config.f_max
+    if not 0 <= config.f_min < f_max <= sample_rate / 2:
+        raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
+    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
+    edges = 700 * (10 ** (torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64) / 2595) - 1)
+    centres, widths = edges[1:-1, None], (edges[2:] - edges[:-2])[:, None] / 2
+    time = torch.arange(config.win_length, dtype=torch.float64) - (config.win_length - 1) / 2
+    lengths = (4 * sample_rate / widths).clamp(max=config.win_length)
+    windows = torch.where(time.abs() < lengths / 2, 0.5 + 0.5 * torch.cos(2 * math.pi * time / lengths), 0.0)
+    windows *= config.win_length / 2 / windows.sum(1, keepdim=True)
+    phase = 2 * math.pi * centres * time / sample_rate
+    return torch.cat([windows * torch.cos(phase), windows * torch.sin(phase)])
