@@ -23,14 +23,14 @@ def commands(page: Path) -> list[tuple[str, str]]:
     return [(command, printed) for command, _, printed in parts]
 
 
-COMMANDS = commands(FIELDS)
+COMMANDS = [*commands(FIELDS), *commands(ROOT / "docs" / "models.md")]
 
 
 @pytest.mark.parametrize(("command", "printed"), COMMANDS, ids=[command for command, _ in COMMANDS])
 def test_a_command_prints_what_stands_below_it(command, printed, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "100")
-    assert command.startswith("$ wavedil rf")
+    assert command.startswith(("$ wavedil rf", "$ wavedil models"))
     arguments = shlex.split(command)[2:]
     if "--plot" not in arguments:
         assert main(arguments) == 0
