@@ -214,7 +214,7 @@ def test_the_table_is_whole_on_request(rf):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_is_answered_as_its_model(path, rf, rf_json):
     config = load_config(path)
-    model = build_model(config.model, 35, config.data.sample_rate)
+    model = build_model(config.model, class_count(config.data), config.data.sample_rate)
     content = rf_json(str(path))
     assert content["source"] == {"kind": "config", "target": str(path)}
     assert axis(content)["receptive_field"] == model.receptive_field
