@@ -16,6 +16,7 @@ from wavedil.cli.rf_description import sizes
 from wavedil.config import Config, ModelConfig
 from wavedil.layers import DilatedStack
 from wavedil.models import build_model
+from wavedil.receptive.keyword import class_count
 from wavedil.receptive.stack import stack
 from wavedil.training.config import load_config, save_toml
 
