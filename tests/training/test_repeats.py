@@ -68,6 +68,12 @@ def test_seeds_train_apart_and_go_on_where_they_stopped(tmp_path: Path, monkeypa
     assert weights[0] != weights[1]
 
 
+def test_several_processes_are_refused(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "--seeds", "2", "--run_dir", str(tmp_path)]) != 0
+    assert "--seeds: expected one process, got torchrun" in capsys.readouterr().err
+
+
 def test_no_seeds_are_refused(tmp_path: Path, capsys) -> None:
     assert main(["train", "--seeds", "0", "--run_dir", str(tmp_path)]) != 0
     assert "--seeds: expected at least 1, got 0" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The same run with several seeds, and what they score together."""
 
 import json
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,10 +28,12 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
         The path of seeds.json, which has the accuracy of each and their mean and standard deviation.
 
     Raises:
-        ValueError: if the count is below 1, or a run is there and ``resume`` is False.
+        ValueError: if the count is below 1, a run is there and ``resume`` is False, or torchrun started several processes.
     """
     if count < 1:
         raise ValueError(f"--seeds: expected at least 1, got {count}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("--seeds: expected one process, got torchrun; start a run for each --seed")
     reports = {}
     for seed in range(config.seed, config.seed + count):
         run = RunFolder(Path(config.run_dir) / f"seed{seed}")
