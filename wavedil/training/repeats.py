@@ -28,7 +28,8 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
         The path of seeds.json, which has the accuracy of each and their mean and standard deviation.
 
     Raises:
-        ValueError: if the count is below 1, a run is there and ``resume`` is False, or torchrun started several processes.
+        ValueError: if the count is below 1, a run is there and ``resume`` is False, or torchrun started several
+            processes.
     """
     if count < 1:
         raise ValueError(f"--seeds: expected at least 1, got {count}")
