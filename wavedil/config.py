@@ -58,6 +58,7 @@ class AugmentConfig:
         speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling.
         noise_probability: share of the clips that get background noise.
         noise_gain: largest linear gain of that noise, before ``gain_db``.
+        filter_db: largest gain either way of a random smooth filter, on log energies; 0 is off.
         time_masks: SpecAugment masks over time, on spectrogram models.
         time_mask_frames: largest width of each.
         frequency_masks: SpecAugment masks over frequency.
@@ -70,6 +71,7 @@ class AugmentConfig:
     speed: float = 0.0
     noise_probability: float = 0.8
     noise_gain: float = 0.1
+    filter_db: float = 0.0
     time_masks: int = 0
     time_mask_frames: int = 10
     frequency_masks: int = 0

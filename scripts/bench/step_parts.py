@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavedil.data.augment import spec_augment
+from wavedil.data.augment import filter_augment, spec_augment
 from wavedil.training.loop import Trainer
 
 
@@ -44,7 +44,8 @@ def parts(trainer: Trainer, repeats: int) -> dict[str, float]:
         return step.augment(*trainer.training.batch(indices), step.generator)
 
     def features(waveforms: Tensor) -> Tensor:
-        return spec_augment(model.features(waveforms), trainer.config.augment, step.generator)
+        features = filter_augment(model.features(waveforms), trainer.config.augment, step.generator)
+        return spec_augment(features, trainer.config.augment, step.generator)
 
     def forward(inputs: Tensor, expected: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, dtype=step.dtype, enabled=step.dtype != torch.float32):

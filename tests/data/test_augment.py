@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wavedil.config import AugmentConfig
-from wavedil.data.augment import Augment, noise_windows, plain, spec_augment
+from wavedil.data.augment import Augment, filter_augment, noise_windows, plain, spec_augment
 
 RATE = 16_000
 OFF = AugmentConfig(shift_ms=0, gain_db=0, speed=0, noise_probability=0, noise_gain=0, mixup=0)
@@ -303,3 +304,22 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         assert augmentation(waveforms.to(device), targets.to(device), on_device)[0].device.type == device
     for cpu, gpu in zip(*results, strict=True):
         torch.testing.assert_close(cpu, gpu, atol=1e-3, rtol=0)
+
+
+@given(seeds, st.floats(0.5, 20), st.integers(2, 60))
+def test_a_filter_is_smooth_constant_in_time_and_within_its_bounds(seed: int, decibels: float, bands: int) -> None:
+    energies = torch.randn(7, bands, 9, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    config = with_only(filter_db=decibels)
+    response = filter_augment(energies, config, generator(seed)) - energies
+    torch.testing.assert_close(response, response[..., :1].expand_as(response))
+    gains = response[..., 0] * 10 / np.log(10)
+    assert gains.abs().max() <= decibels + 1e-6
+    assert gains.abs().max() > 0.3 * decibels  # of so many numbers
+    steepest = 2 * decibels * 4 / max(bands - 1, 1)  # from one of five knots to the next
+    assert gains.diff(dim=1).abs().max() <= min(steepest, 2 * decibels) + 1e-6
+    assert torch.equal(filter_augment(energies, config, generator(seed)), energies + response)
+
+
+def test_a_filter_of_nothing_leaves_the_energies() -> None:
+    energies = torch.randn(2, 5, 4)
+    assert filter_augment(energies, OFF, generator()) is energies

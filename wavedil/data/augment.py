@@ -1,5 +1,6 @@
 """Augmentation of clips in batches, on the device that they are on, with all chance from one generator."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from wavedil.config import AugmentConfig
 
 _FULL_SCALE = 32768.0
+_FILTER_KNOTS = 5
 _BLOCK = 16  # clips at once on a CPU: their buffers stay in its cache, and the allocator gives no pages back
 
 
@@ -142,6 +144,27 @@ def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Gener
     for _ in range(config.frequency_masks if config.frequency_mask_bins else 0):
         mask = mask | _bands(batch, channels, config.frequency_mask_bins, generator, features.device)[:, :, None]
     return torch.where(mask, features.mean(dim=(1, 2), keepdim=True), features)
+
+
+def filter_augment(log_energies: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Filter each clip by a random smooth response, as microphones, rooms and throats do.
+
+    Source: Nam, Kim and Park 2022, "FilterAugment", arXiv:2110.03282, the linear type, with knots at equal distances.
+
+    Args:
+        log_energies: ``(batch, bands, frames)``, natural logarithms; left as they are.
+        config: the largest gain of the response at its knots, in dB.
+        generator: on any device.
+
+    Returns:
+        Filtered energies of the same shape, dtype and device.
+    """
+    if not config.filter_db:
+        return log_energies
+    batch, bands, _ = log_energies.shape
+    decibels = config.filter_db * (2 * _uniform(_FILTER_KNOTS, batch, generator, log_energies.device).T - 1)
+    response = F.interpolate(decibels[:, None], size=bands, mode="linear", align_corners=True)[:, 0, :, None]
+    return log_energies + (response * (math.log(10) / 10)).to(log_energies.dtype)
 
 
 def _bands(batch: int, length: int, widest: int, generator: torch.Generator, device: torch.device) -> Tensor:

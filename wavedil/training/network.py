@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, TrainConfig
-from wavedil.data.augment import spec_augment
+from wavedil.data.augment import filter_augment, spec_augment
 from wavedil.models import KeywordModel
 
 
@@ -35,6 +35,7 @@ class TrainingNetwork(nn.Module):
             return self._logits(waveforms)
         with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
             features = self.model.features(waveforms)
+            features = filter_augment(features, self.augment, generator)
         return self._logits(spec_augment(features, self.augment, generator))
 
 

@@ -28,6 +28,7 @@ RANGES: dict[str, Range] = {
     "augment.speed": BELOW_ONE,
     "augment.noise_probability": PROBABILITY,
     "augment.noise_gain": NOT_NEGATIVE,
+    "augment.filter_db": NOT_NEGATIVE,
     "augment.time_masks": NOT_NEGATIVE,
     "augment.time_mask_frames": NOT_NEGATIVE,
     "augment.frequency_masks": NOT_NEGATIVE,
