@@ -13,6 +13,12 @@ settings.register_profile("wavedil", deadline=None)
 settings.load_profile("wavedil")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA")
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A small untrained model at 8 kHz with clips of one second, saved as a run's model."""

@@ -225,7 +225,6 @@ def test_a_mistake_is_one_line(peers: ModuleType) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_script_runs_on_a_gpu(peers: ModuleType, config: Config, tmp_path: Path, name: str) -> None:
     save_toml(config, tmp_path / "config.toml")

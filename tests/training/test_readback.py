@@ -21,7 +21,6 @@ def test_a_later_question_replaces_one_that_was_not_taken() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")
 def test_a_tensor_on_the_device_comes_without_waiting() -> None:
     readback, tensor = Readback(), torch.ones(2, device="cuda")
     torch.cuda.synchronize()

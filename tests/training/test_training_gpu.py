@@ -15,7 +15,7 @@ from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import Trainer, train
 from wavedil.training.step import TrainingStep
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
