@@ -15,6 +15,7 @@ from wavedil.config import Config
 from wavedil.models import KeywordModel
 from wavedil.training.config import to_toml
 
+
 def children() -> ForkServerContext:
     """Where processes start in a moment, having imported before."""
     context = multiprocessing.get_context("forkserver")

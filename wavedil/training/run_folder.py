@@ -43,9 +43,7 @@ class RunFolder:
         self.checkpoints = CheckpointStore(self.path / "checkpoints")
 
     @contextmanager
-    def begun(
-        self, config: Config, resume: bool, launch: str | None = None, restarted: bool = False
-    ) -> Iterator[None]:
+    def begun(self, config: Config, resume: bool, launch: str | None = None, restarted: bool = False) -> Iterator[None]:
         """Context in which the folder is this run's alone, its config written or, where there is one, found the same.
 
         Args:
