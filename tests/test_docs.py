@@ -1,5 +1,6 @@
 """The pages say what is so: their commands print what stands below them, their Python gives what its comments say."""
 
+import argparse
 import re
 import runpy
 import shlex
@@ -7,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import parse_args as parse_torchrun
 
+import wavedil.cli.train
 from wavedil.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +84,17 @@ def test_the_notebook_runs(capsys):
     printed = capsys.readouterr().out
     assert "6139 samples, or 383.6875 ms" in printed
     assert "8 layers, 6561 samples" in printed
+
+
+def test_the_commands_of_several_processes_are_ones_that_torchrun_and_training_take():
+    lines = re.findall(r"^torchrun (.*)$", (ROOT / "docs" / "training.md").read_text(), flags=re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        given = parse_torchrun(shlex.split(line))
+        assert (ROOT / given.training_script).is_file()
+        parser = argparse.ArgumentParser()
+        wavedil.cli.train.add_arguments(parser)
+        assert (ROOT / parser.parse_args(given.training_script_args).config).is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

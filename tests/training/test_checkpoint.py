@@ -162,8 +162,7 @@ def test_a_changed_bit_anywhere_is_seen_or_harmless(tmp_path: Path) -> None:
         changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         try:
             state = load_state(bytes(changed))
-        except ValueError as error:
-            assert str(error).startswith("damaged: ")
+        except ValueError:
             seen += 1
         else:
             assert_same(state, load_state(content))

@@ -65,7 +65,5 @@ def test_every_killed_run_ends_with_the_same_weights(corpus: Path, tmp_path: Pat
         in_the_middle += _kill_and_resume(_config(corpus, folder), world_size, chance.randrange(world_size), moment)
         assert_same(final_state(folder / "run"), expected)
         same += 1
-    print(
-        f"{same} of {kills} killed runs ended with the same weights, {in_the_middle} of them killed after a checkpoint"
-    )
+    print(f"{same} of {kills} killed runs ended the same; {in_the_middle} were killed after a checkpoint")
     assert in_the_middle >= kills // 3

@@ -179,22 +179,18 @@ class CheckpointStore:
             ValueError: if none can be read, naming them all; they are left as they are.
         """
         remove_temporaries(self.folder)
-        damaged: dict[Path, str] = {}
-        for path in reversed(self.complete()):
-            try:
-                load_state((path / STATE).read_bytes())
-                break
-            except (ValueError, OSError) as error:
-                damaged[path] = str(error)
-        else:
-            if damaged:
-                reasons = "; ".join(f"{path.name}/{STATE}: {reason}" for path, reason in damaged.items())
-                raise ValueError(f"{self.folder}: no checkpoint can be read ({reasons}); remove them to train anew")
-        for broken, reason in damaged.items():
-            aside = broken.with_name(f"{broken.name}{DAMAGED}")
+        complete, damaged = self.complete(), dict[Path, str]()
+        while complete and (reason := _damage(complete[-1] / STATE)):
+            damaged[complete.pop()] = reason
+        if damaged and not complete:
+            reasons = "; ".join(f"{path.name}/{STATE}: {reason}" for path, reason in damaged.items())
+            raise ValueError(f"{self.folder}: no checkpoint can be read ({reasons}); remove them to train anew")
+        for path, reason in damaged.items():
+            aside = path.with_name(f"{path.name}{DAMAGED}")
             shutil.rmtree(aside, ignore_errors=True)
-            broken.rename(aside)
-            print(f"{broken / STATE}: {reason}; going on from {path.name}, it is now {aside.name}", file=sys.stderr)
+            path.rename(aside)
+            kept = f"going on from {complete[-1].name}, it is now {aside.name}"
+            print(f"{path / STATE}: {reason}; {kept}", file=sys.stderr)
 
     def _write_failure(self, path: Path, content: Mapping[str, bytes], error: OSError) -> str:
         needed = sum(map(len, content.values())) / 1e6
@@ -223,6 +219,15 @@ def load_state(content: bytes) -> dict[str, Any]:
     except Exception as error:  # zipfile and torch raise errors of many classes for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"damaged: {reason}") from error
+
+
+def _damage(path: Path) -> str | None:
+    """Why the state of a checkpoint cannot be read; None if it can."""
+    try:
+        load_state(path.read_bytes())
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _read(path: Path) -> bytes:

@@ -13,6 +13,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 # What the first process of a machine may take to download and decode the data while the others wait.
 TIMEOUT = timedelta(hours=1)
@@ -152,10 +154,10 @@ def join(device: str = "auto") -> Iterator[Process]:
         yield Process(device=chosen)
         return
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    store, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    store, rank, world_size = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
         backend,
-        store=dist.PrefixStore(agree_on_name(store, rank, world_size), store),
+        store=PrefixStore(agree_on_name(store, rank, world_size), store),
         rank=rank,
         world_size=world_size,
         timeout=TIMEOUT,
@@ -170,7 +172,7 @@ def join(device: str = "auto") -> Iterator[Process]:
         dist.destroy_process_group()
 
 
-def agree_on_name(store: dist.Store, rank: int, world_size: int) -> str:
+def agree_on_name(store: Store, rank: int, world_size: int) -> str:
     """A name that the processes that start together agree on, and none before them had.
 
     torchrun keeps its store when it starts workers anew, and they would meet the addresses that those before them left

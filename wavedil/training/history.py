@@ -5,7 +5,9 @@ The rows live in the checkpoints; the files are written anew from them when a ru
 
 import csv
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -57,7 +59,9 @@ def write_metrics(path: Path, rows: Sequence[EpochRow]) -> None:
 
 
 class Events:
-    """TensorBoard events of a run; without TensorBoard it does nothing and says so once.
+    """TensorBoard events of a run; without TensorBoard, or room for them, it does nothing and says so once.
+
+    The events can be written anew from the checkpoint, so no run is lost for them.
 
     Args:
         folder: of the events.
@@ -73,26 +77,38 @@ class Events:
             return
         for former in folder.glob("events.out.tfevents.*"):
             former.unlink()
-        self._writer = SummaryWriter(str(folder), purge_step=0)  # purge: for a TensorBoard that has read the former
+        self._writer = None
+        with self._spared():
+            self._writer = SummaryWriter(str(folder), purge_step=0)  # purge: for a TensorBoard that has read the former
         for row in rows:
             self.add(row)
 
     def add(self, row: EpochRow) -> None:
         """Write the figures of an epoch, against the step."""
-        if self._writer is None:
-            return
-        for tag, value in (
-            ("loss/train", row.train_loss),
-            ("loss/validation", row.val_loss),
-            ("accuracy/train", row.train_accuracy),
-            ("accuracy/validation", row.val_accuracy),
-            ("lr", row.lr),
-            ("examples_per_second", row.examples_per_second),
-        ):
-            self._writer.add_scalar(tag, value, row.step)
-        self._writer.flush()
+        figures = {
+            "loss/train": row.train_loss,
+            "loss/validation": row.val_loss,
+            "accuracy/train": row.train_accuracy,
+            "accuracy/validation": row.val_accuracy,
+            "lr": row.lr,
+            "examples_per_second": row.examples_per_second,
+        }
+        with self._spared():
+            if self._writer is not None:
+                for tag, value in figures.items():
+                    self._writer.add_scalar(tag, value, row.step)
+                self._writer.flush()
 
     def close(self) -> None:
         """Write what is pending."""
-        if self._writer is not None:
-            self._writer.close()
+        with self._spared():
+            if self._writer is not None:
+                self._writer.close()
+
+    @contextmanager
+    def _spared(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            print(f"no more TensorBoard events: {error.strerror or error}", file=sys.stderr)
+            self._writer = None
