@@ -64,8 +64,8 @@ def test_a_student_comes_to_agree_with_its_teacher(taught: tuple[Config, Path], 
         settings = dataclasses.replace(config.train, **changed)
         train(dataclasses.replace(config, seed=5, run_dir=str(tmp_path / name), train=settings))
         student = Teacher(str(tmp_path / name), config.data.words, config.data.sample_rate, CPU)
-        opinions = [F.log_softmax(model(waveforms), dim=1) for model in (student, teacher)]
-        distances[name] = F.kl_div(*opinions, reduction="batchmean", log_target=True).item()
+        own, opinion = (F.log_softmax(model(waveforms), dim=1) for model in (student, teacher))
+        distances[name] = F.kl_div(own, opinion, reduction="batchmean", log_target=True).item()
     assert distances["taught"] < 0.5 * distances["alone"], distances
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
 

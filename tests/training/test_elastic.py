@@ -140,7 +140,7 @@ def test_the_launch_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_names_are_new_whatever_is_left_in_the_store() -> None:
-    store, names = c10d.HashStore(), []
+    store, names = c10d.HashStore(), []  # pyright: ignore[reportAttributeAccessIssue]
     for world_size in (2, 3, 3, 2):
         agreed: list[str] = []
 
@@ -178,7 +178,7 @@ def test_torchrun_restarts_a_killed_worker_and_the_run_goes_on_by_itself(
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(SCRIPT.parents[1]),
     }
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | here) as agent:
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as agent:
         deadline = time.monotonic() + 300
         while not list((tmp_path / "run").glob("checkpoints/step-*[0-9]")) and time.monotonic() < deadline:
             time.sleep(0.01)
