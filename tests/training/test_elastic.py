@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.distributed_c10d as c10d
 from group import Group
 from tiny import assert_same, final_state, tiny_config, write_corpus
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from wavedil.config import Config
 from wavedil.training.config import to_toml
@@ -140,7 +140,7 @@ def test_the_launch_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_names_are_new_whatever_is_left_in_the_store() -> None:
-    store, names = c10d.HashStore(), []  # pyright: ignore[reportAttributeAccessIssue]
+    store, names = HashStore(), []
     for world_size in (2, 3, 3, 2):
         agreed: list[str] = []
 
@@ -173,12 +173,8 @@ def test_torchrun_restarts_a_killed_worker_and_the_run_goes_on_by_itself(
     (tmp_path / "run.toml").write_text(to_toml(config))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "3"]
     command = [*torchrun, str(SCRIPT), "--config", str(tmp_path / "run.toml")]
-    environment = os.environ | {
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(SCRIPT.parents[1]),
-    }
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as agent:
+    here = {"PYTHONPATH": str(SCRIPT.parents[1]), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | here) as agent:
         deadline = time.monotonic() + 300
         while not list((tmp_path / "run").glob("checkpoints/step-*[0-9]")) and time.monotonic() < deadline:
             time.sleep(0.01)
