@@ -47,14 +47,8 @@ def _kill_and_resume(config: Config, world_size: int, victim: int, seconds: floa
     return begun and codes[victim] != 0
 
 
-@pytest.mark.parametrize(
-    ("world_size", "kills"),
-    [
-        pytest.param(1, 3),
-        pytest.param(1, 20, marks=pytest.mark.full),
-        pytest.param(2, 6, marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("world_size", "kills"), [(1, 20), (2, 6)])
 def test_every_killed_run_ends_with_the_same_weights(corpus: Path, tmp_path: Path, world_size: int, kills: int) -> None:
     chance = random.Random(kills)
     duration, expected = _undisturbed(corpus, tmp_path, world_size)
