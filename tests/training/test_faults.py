@@ -138,7 +138,7 @@ def _fill_disk_before(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 # Two epochs and the report make as many; most are left to the full suite.
-_FSYNCS = [pytest.param(n, marks=[] if n in (2, 9, 25) else pytest.mark.full) for n in range(1, 33)]
+_FSYNCS = [pytest.param(n, marks=[] if n in (2, 9, 25) else pytest.mark.full) for n in range(1, 27)]
 
 
 @pytest.mark.parametrize("count", _FSYNCS)
