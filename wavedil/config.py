@@ -54,10 +54,15 @@ class AugmentConfig:
 
     Attributes:
         shift_ms: largest shift either way.
+        cut_probability: share of the clips that come later still, so that the end of the word may be cut off, as it is
+            in a stream that is asked before the word is over.
+        cut_ms: by how much at most.
         gain_db: largest gain either way, of the clip and its noise together.
         speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling.
         noise_probability: share of the clips that get background noise.
         noise_gain: largest linear gain of that noise, before ``gain_db``.
+        frequency_warp: largest relative change of frequency either way, on log energies, as longer and shorter vocal
+            tracts make; 0 is off.
         filter_db: largest gain either way of a random smooth filter, on log energies; 0 is off.
         time_masks: SpecAugment masks over time, on spectrogram models.
         time_mask_frames: largest width of each.
@@ -67,10 +72,13 @@ class AugmentConfig:
     """
 
     shift_ms: float = 100.0
+    cut_probability: float = 0.0
+    cut_ms: float = 500.0
     gain_db: float = 6.0
     speed: float = 0.0
     noise_probability: float = 0.8
     noise_gain: float = 0.1
+    frequency_warp: float = 0.0
     filter_db: float = 0.0
     time_masks: int = 0
     time_mask_frames: int = 10
@@ -110,6 +118,8 @@ class ModelConfig:
         width: by which all numbers of channels below are multiplied, and rounded.
         channels: residual channels of the dilated stack; of "broadcast", those of its first convolution.
         skip_channels: channels of the skip sum and of the classifier's input.
+        entry_channels: channels of convolutions over the spectrogram, each of which halves its bins, before the stack
+            of "mel" and of "raw" with filters; empty goes straight from bands to channels.
         kernel_size: of the dilated convolutions.
         cycles: how often the dilations 1, 2, ..., 2^(depth-1) are repeated.
         depth: layers in a cycle.
@@ -135,6 +145,7 @@ class ModelConfig:
     width: float = 1.0
     channels: int = 32
     skip_channels: int = 40
+    entry_channels: list[int] = field(default_factory=list)
     kernel_size: int = 3
     cycles: int = 3
     depth: int = 4
@@ -172,6 +183,7 @@ class ModelConfig:
             channels=wide(self.channels),
             skip_channels=wide(self.skip_channels),
             stem_channels=[wide(channels) for channels in self.stem_channels],
+            entry_channels=[wide(channels) for channels in self.entry_channels],
             stage_channels=[wide(channels) for channels in self.stage_channels],
         )
 

@@ -72,6 +72,27 @@ class LogMel(Window):
         return f"sample_rate={self.sample_rate}, {self.config}"
 
 
+def mel_edges(sample_rate: int, config: FeatureConfig) -> Tensor:
+    """Frequencies at equal distances on the mel scale: where band n begins, has its centre and ends are n to n + 2.
+
+    Args:
+        sample_rate: in Hz.
+        config: ``n_mels``, ``f_min`` and ``f_max`` are used.
+
+    Returns:
+        ``(n_mels + 2,)`` in Hz, float64.
+
+    Raises:
+        ValueError: if the frequencies are out of their range.
+    """
+    f_max = sample_rate / 2 if config.f_max is None else config.f_max
+    if not 0 <= config.f_min < f_max <= sample_rate / 2:
+        raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
+    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
+    mels = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
+    return 700 * (10 ** (mels / 2595) - 1)
+
+
 def mel_filters(sample_rate: int, config: FeatureConfig) -> Tensor:
     """Triangular mel bands over the bins of the Fourier transform.
 
@@ -85,12 +106,7 @@ def mel_filters(sample_rate: int, config: FeatureConfig) -> Tensor:
     Raises:
         ValueError: if a band lies beyond half the sample rate or holds no bin.
     """
-    f_max = sample_rate / 2 if config.f_max is None else config.f_max
-    if not 0 <= config.f_min < f_max <= sample_rate / 2:
-        raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
-    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
-    mels = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
-    edges = 700 * (10 ** (mels / 2595) - 1)
+    edges = mel_edges(sample_rate, config)
     bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
     rise = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavedil.config import Boundary, FeatureConfig
-from wavedil.features import FLOOR
+from wavedil.features import FLOOR, mel_edges
 from wavedil.layers.base import Window
 
 
@@ -71,11 +71,7 @@ def waves(sample_rate: int, config: FeatureConfig) -> Tensor:
     Raises:
         ValueError: if the frequencies are out of their range.
     """
-    f_max = sample_rate / 2 if config.f_max is None else config.f_max
-    if not 0 <= config.f_min < f_max <= sample_rate / 2:
-        raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
-    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
-    edges = 700 * (10 ** (torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64) / 2595) - 1)
+    edges = mel_edges(sample_rate, config)
     centres, widths = edges[1:-1, None], (edges[2:] - edges[:-2])[:, None] / 2
     time = torch.arange(config.win_length, dtype=torch.float64) - (config.win_length - 1) / 2
     lengths = (4 * sample_rate / widths).clamp(max=config.win_length)

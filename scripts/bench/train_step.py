@@ -1,4 +1,4 @@
-"""Milliseconds of a training step on the CPU: threads, freed memory kept or not, precision, memory layout, compiling.
+"""Milliseconds of a training step on the CPU: threads, freed memory kept or not, precision, layout, compiling.
 
 Usage: python scripts/bench/train_step.py [--config configs/NAME.toml] [--key value ...] [--threads 1 2] [--compile]
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +23,16 @@ from wavedil.training.config import load_config
 from wavedil.training.memory import keep_freed_memory
 
 CLASSES = 12
-COLUMNS = ("features", "float32", "bfloat16", "bfloat16, channels last", "bfloat16, compiled", "seconds to compile")
+COLUMNS = (
+    "features",
+    "float32",
+    "bfloat16",
+    "float32, interleaved",
+    "bfloat16, interleaved",
+    "bfloat16, channels last",
+    "bfloat16, compiled",
+    "seconds to compile",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +73,8 @@ def measure(config: Config, threads: int, kept: bool, repeats: int, compiled: bo
     else:
         cells = ["-"]
     function = model.classify if model.has_spectrogram else model.clip_logits
-    cells += [_shown(median_seconds(lambda on=on: step(function, inputs, on), repeats)) for on in (False, True)]
+    for way in (function, partial(function, as_one=True)):
+        cells += [_shown(median_seconds(partial(step, way, inputs, on), repeats)) for on in (False, True)]
     cells.append(_shown(channels_last(model, inputs, repeats)) if _is_2d(model) else "-")
     if not compiled:
         return [*cells, "-", "-"]

@@ -1,4 +1,6 @@
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wavedil.config import AugmentConfig
-from wavedil.data.augment import Augment, filter_augment, noise_windows, plain, spec_augment
+from wavedil.data.augment import (
+    Augment,
+    _spread_all,
+    _spread_each,
+    filter_augment,
+    frequency_warp,
+    noise_windows,
+    plain,
+    spec_augment,
+)
 
 RATE = 16_000
 OFF = AugmentConfig(shift_ms=0, gain_db=0, speed=0, noise_probability=0, noise_gain=0, mixup=0)
@@ -159,6 +170,31 @@ def test_zeros_beyond_the_ends_when_faster() -> None:
     assert found.max() <= level + 1e-6
     inside = found[:, 0, 100:900]
     torch.testing.assert_close(inside, torch.full_like(inside, level))
+
+
+@pytest.mark.parametrize("spread", [_spread_each, _spread_all])
+@given(seeds)
+def test_a_stretch_is_spread_by_linear_interpolation_with_zeros_around(spread: Any, seed: int) -> None:
+    rows = clips(8, 60).float() / 32768
+    starts = torch.randint(-40, 40, (8,), generator=generator(seed))
+    lengths = torch.randint(2, 100, (8,), generator=generator(seed + 1))
+    for row, out, start, length in zip(rows, spread(rows, starts, lengths), starts, lengths, strict=True):
+        position = int(start) + np.linspace(0, int(length) - 1, 60)
+        expected = np.interp(position, np.arange(-150, 210), np.pad(row.numpy(), (150, 150)))
+        np.testing.assert_allclose(out.numpy(), expected, atol=2e-5)
+
+
+@given(seeds, st.integers(1, 30))
+def test_cut_clips_come_later_by_at_most_that(seed: int, most: int) -> None:
+    waveforms = clips(40, 50).masked_fill_(clips(40, 50) == 0, 1)
+    found, _ = augment(with_only(cut_probability=0.5, cut_ms=most * 1000 / RATE), waveforms, seed)
+    original = plain(waveforms)[:, 0]
+    leads = []
+    for row, moved in zip(original, found[:, 0], strict=True):
+        leads.append(int((moved != 0).nonzero()[0]))
+        assert torch.equal(moved[leads[-1] :], row[: 50 - leads[-1]])
+    assert max(leads) <= most
+    assert 2 <= sum(lead > 0 for lead in leads) <= 38
 
 
 def test_the_gain_is_that_of_the_clip_and_its_noise() -> None:
@@ -323,3 +359,26 @@ def test_a_filter_is_smooth_constant_in_time_and_within_its_bounds(seed: int, de
 def test_a_filter_of_nothing_leaves_the_energies() -> None:
     energies = torch.randn(2, 5, 4)
     assert filter_augment(energies, OFF, generator()) is energies
+
+
+@given(seeds, st.floats(0.01, 0.3), st.integers(5, 80))
+def test_a_warp_multiplies_frequencies_within_its_bounds(seed: int, most: float, bands: int) -> None:
+    """Energies that are their band's own frequency show by which factor each band was read."""
+    centres = torch.linspace(100, 4000, bands).cumsum(0)
+    energies = centres[:, None].expand(20, bands, 3)
+    config = replace(OFF, frequency_warp=most)
+    warped = frequency_warp(energies, config, centres, torch.Generator().manual_seed(seed))
+    factors = (warped / energies)[:, 1:]
+    inside = (warped[:, 1:] > centres[0]) & (warped[:, 1:] < centres[-1] * 0.999)
+    for clip, within in zip(factors, inside, strict=True):
+        if within.any():
+            assert clip[within].max() - clip[within].min() < 1e-3
+            assert 1 - most - 1e-4 <= float(clip[within].mean()) <= 1 + most + 1e-4
+    assert warped.min() >= centres[0]
+    assert warped.max() <= centres[-1]
+    assert len({round(float(clip[1, 0]), 3) for clip in warped}) > 3
+
+
+def test_a_warp_of_nothing_leaves_the_energies() -> None:
+    energies = torch.randn(3, 10, 4)
+    assert frequency_warp(energies, OFF, torch.arange(10.0), torch.Generator()) is energies

@@ -23,6 +23,10 @@ SMALL = {
         name="raw", stem="filters", channels=4, skip_channels=5, cycles=1, depth=2, window_ms=20.0,
         features=FeatureConfig(win_length=64, hop_length=32, n_mels=6),
     ),
+    "entry": ModelConfig(
+        name="mel", channels=4, skip_channels=5, cycles=1, depth=2, window_ms=20.0, entry_channels=[3, 2],
+        features=FeatureConfig(n_fft=128, win_length=64, hop_length=32, n_mels=10),
+    ),
     "broadcast": ModelConfig(
         name="broadcast", width=0.5, channels=6, skip_channels=10, window_ms=20.0, bands=3, stage_channels=[6, 8],
         stage_blocks=[1, 2], stage_dilations=[1, 2], stage_strides=[1, 2],
@@ -72,6 +76,14 @@ def test_clip_logits_are_those_of_the_last_frame(name, boundary, samples):
     model = small(name, boundary)
     waveform = torch.randn(2, 1, samples)
     torch.testing.assert_close(model.clip_logits(waveform), model(waveform)[..., -1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("boundary", ["zeros", "silence"])
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "raw"])
+def test_a_batch_as_one_signal_gives_the_same(name, boundary):
+    model = small(name, boundary).double().train()
+    features = model.features(torch.randn(5, 1, 640, dtype=torch.float64))
+    torch.testing.assert_close(model.classify(features, as_one=True), model.classify(features), atol=1e-12, rtol=0)
 
 
 def test_silence_is_constant():

@@ -29,6 +29,7 @@ def model_configs(draw) -> ModelConfig:
         name=draw(st.sampled_from(["mel", "raw"])),
         channels=draw(st.integers(1, 5)),
         skip_channels=draw(st.integers(1, 5)),
+        entry_channels=draw(st.lists(st.integers(1, 3), max_size=2)),
         kernel_size=draw(st.integers(1, 4)),
         cycles=draw(st.integers(1, 2)),
         depth=draw(st.integers(1, 3)),

@@ -1,22 +1,11 @@
 """The body of the spectrogram keyword model: broadcast residual blocks, causal in time."""
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
+from torch import nn
 
 from wavedil.config import ModelConfig
-from wavedil.layers import BatchNorm1d, BatchNorm2d, CausalConv2d, Chain, Pointwise
+from wavedil.layers import BatchNorm1d, BatchNorm2d, CausalConv2d, Chain
 from wavedil.layers.broadcast import BroadcastResidualBlock, FrequencyMean
-
-
-class AsSpectrogram(Pointwise):
-    """Bands as one channel of a spectrogram: ``(batch, bands, time)`` to ``(batch, 1, bands, time)``."""
-
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (1, *shape)
-
-    def apply_point(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(1)
+from wavedil.models.entry import AsSpectrogram
 
 
 def broadcast_body(config: ModelConfig) -> Chain:

@@ -7,7 +7,9 @@ from wavedil.config import ModelConfig
 from wavedil.features import LogMel
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
+from wavedil.layers.interleave import interleave, interleaved, separate
 from wavedil.models.broadcast import broadcast_body
+from wavedil.models.entry import spectrogram_entry
 from wavedil.receptive import exponential_dilations
 
 
@@ -52,28 +54,46 @@ class KeywordModel(Chain):
 
     def features(self, waveform: Tensor) -> Tensor:
         """What the front end makes of a waveform ``(batch, 1, time)``: ``(batch, channels, frames)``."""
-        front = self._layers()[0]
         before = waveform.new_zeros(*waveform.shape[:-1], self.hop)
-        return front.step(waveform, front.start(before, self.boundary == "silence")[1])[0]
+        return self.front.step(waveform, self.front.start(before, self.boundary == "silence")[1])[0]
 
-    def classify(self, features: Tensor) -> Tensor:
+    def classify(self, features: Tensor, as_one: bool = False) -> Tensor:
         """Logits ``(batch, n_classes)`` of the last frame, from the front end's features of a whole clip.
 
         Only the average that the last frame needs is computed, as training wants it.
+
+        Args:
+            features: ``(batch, channels, frames)``.
+            as_one: compute the batch as one interleaved signal (wavedil.layers.interleave); the result is the same.
         """
         front, body, pool, head = self._layers()
         before = features.new_zeros(features.shape[0], 1, self.hop)
         silence = self.boundary == "silence"
         past, body_state = body.start(front.start(before, silence)[0].to(features.dtype), silence)
-        frames = body.step(features, body_state)[0]
+        if as_one:
+            sessions = len(features)
+            state = tuple(interleave(tensor) for tensor in body_state)
+            frames = separate(interleaved(body, sessions).step(interleave(features), state)[0], sessions)
+        else:
+            frames = body.step(features, body_state)[0]
         if frames.shape[-1] < self.window:
             frames = torch.cat([*pool.start(past, silence)[1], frames], dim=-1)
         average = frames[..., -self.window :].mean(-1, keepdim=True)
         return head(average).squeeze(-1)
 
-    def clip_logits(self, waveform: Tensor) -> Tensor:
+    def clip_logits(self, waveform: Tensor, as_one: bool = False) -> Tensor:
         """Logits ``(batch, n_classes)`` of a whole clip ``(batch, 1, time)``: those of its last frame."""
-        return self.classify(self.features(waveform))
+        return self.classify(self.features(waveform), as_one)
+
+    @property
+    def front(self) -> StreamingModule:
+        """From the waveform to frames."""
+        return self._layers()[0]
+
+    @property
+    def body(self) -> StreamingModule:
+        """Everything between the front end and the average over time."""
+        return self._layers()[1]
 
 
 def make_front(config: ModelConfig, sample_rate: int) -> StreamingModule:
@@ -110,8 +130,7 @@ def keyword_body(config: ModelConfig) -> Chain:
         dropout=config.dropout,
     )
     if config.name == "mel" or config.stem == "filters":
-        bands = config.features.n_mels
-        entry: list[nn.Module] = [BatchNorm1d(bands), CausalConv1d(bands, config.channels, 3)]
+        entry = spectrogram_entry(config)
     else:
         entry = [CausalConv1d(config.stem_channels[-1], config.channels, 1)]
     width = config.skip_channels

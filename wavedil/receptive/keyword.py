@@ -84,9 +84,33 @@ def _filters(config: ModelConfig) -> Iterator[Layer]:
 
 def _mel_body(config: ModelConfig) -> Iterator[Layer]:
     bands = config.features.n_mels
-    entry = convolution("entry", Geometry.causal(3), in_channels=bands, out_channels=config.channels)
-    yield _with_norm(entry, "batch", bands)
+    if config.entry_channels:
+        yield from _spectrogram_entry(config)
+    else:
+        entry = convolution("entry", Geometry.causal(3), in_channels=bands, out_channels=config.channels)
+        yield _with_norm(entry, "batch", bands)
     yield from _blocks(config)
+
+
+def _spectrogram_entry(config: ModelConfig) -> Iterator[Layer]:
+    """Along time alone; each convolution halves the bins."""
+    before, bins = 1, config.features.n_mels
+    for number, channels in enumerate(config.entry_channels):
+        weights = 3 * (3 if number else 5) * before * channels
+        macs = weights * -(-bins // 2)
+        layer = Layer(
+            f"entry {number}",
+            "conv",
+            Geometry.causal(3),
+            in_channels=before,
+            parameters=weights,
+            macs=macs,
+            in_bins=bins,
+        )
+        layer = _with_norm(layer, "batch", channels)
+        yield layer if number else _with_norm(layer, "batch", bins)
+        before, bins = channels, -(-bins // 2)
+    yield _pointwise(f"entry {len(config.entry_channels)}", before * bins, config.channels)
 
 
 def _raw_front(config: ModelConfig) -> Iterator[Layer]:

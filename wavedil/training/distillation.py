@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from wavedil.config import TrainConfig
 from wavedil.training.checkpoint import load_model
+from wavedil.training.network import choose_interleaved
 
 
 class Teacher(nn.Module):
@@ -36,7 +37,10 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, waveforms: Tensor) -> Tensor:
         """Logits ``(batch, n_classes)`` of ``(batch, 1, samples)``."""
-        return self.model.clip_logits(waveforms).float()
+        device = waveforms.device
+        autocast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if autocast else waveforms.dtype
+        return self.model.clip_logits(waveforms, as_one=choose_interleaved(self.model, dtype, device)).float()
 
 
 def make_teacher(config: TrainConfig, labels: Sequence[str], sample_rate: int, device: torch.device) -> Teacher | None:

@@ -2,12 +2,17 @@
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, TrainConfig
-from wavedil.data.augment import filter_augment, spec_augment
+from wavedil.data.augment import filter_augment, frequency_warp, spec_augment
+from wavedil.features import LogMel, mel_edges
+from wavedil.filterbank import FilterEnergies
+from wavedil.layers.interleave import can_interleave
 from wavedil.models import KeywordModel
 
 
@@ -18,15 +23,25 @@ class TrainingNetwork(nn.Module):
         model: shares its weights.
         augment: the masks of SpecAugment.
         compiled: whether to run through torch.compile.
+        as_one: whether the batch runs as one interleaved signal.
     """
 
-    def __init__(self, model: KeywordModel, augment: AugmentConfig, compiled: bool = False) -> None:
+    def __init__(
+        self, model: KeywordModel, augment: AugmentConfig, compiled: bool = False, as_one: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.augment = augment
+        self.centres: Tensor
+        if model.has_spectrogram:
+            front: LogMel | FilterEnergies = model.front  # type: ignore[assignment]
+            edges = mel_edges(cast(int, front.sample_rate), front.config)
+            self.register_buffer("centres", edges[1:-1].float(), persistent=False)
         # Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
         # leaves to eager kernels anyway.
         function = model.classify if model.has_spectrogram else model.clip_logits
+        if as_one:
+            function = partial(function, as_one=True)
         self._logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
@@ -35,6 +50,7 @@ class TrainingNetwork(nn.Module):
             return self._logits(waveforms)
         with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
             features = self.model.features(waveforms)
+            features = frequency_warp(features, self.augment, self.centres, generator)
             features = filter_augment(features, self.augment, generator)
         return self._logits(spec_augment(features, self.augment, generator))
 
@@ -54,6 +70,15 @@ def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
         capabilities = torch.cpu.get_capabilities()
         pays = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return torch.bfloat16 if pays else torch.float32
+
+
+def choose_interleaved(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether a batch is trained on as one interleaved signal: on a CPU in bfloat16, where it is faster.
+
+    Measured in docs/results/training_speed.md; in float32 the products are slower than convolutions.
+    """
+    pays = device.type == "cpu" and dtype == torch.bfloat16
+    return pays and isinstance(model, KeywordModel) and can_interleave(model.body)
 
 
 def choose_compile(config: TrainConfig, device: torch.device) -> bool:

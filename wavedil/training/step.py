@@ -10,7 +10,7 @@ from wavedil.data.clips import ClipSet
 from wavedil.training.cuda_graph import Function, GraphedCall, choose_cuda_graph
 from wavedil.training.distillation import Teacher, distilled
 from wavedil.training.distributed import Process
-from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_interleaved, choose_precision
 from wavedil.training.optim import learning_rate
 from wavedil.training.seeds import derive_seed
 from wavedil.training.state import TrainingState
@@ -46,7 +46,8 @@ class TrainingStep:
         self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
         self.compiled = choose_compile(config.train, process.device)
-        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled)  # type: ignore[arg-type]
+        as_one = choose_interleaved(state.model, self.dtype, process.device)
+        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, as_one)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
         self._run: Function = self.update

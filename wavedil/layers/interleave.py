@@ -1,0 +1,188 @@
+"""A batch as one signal: the samples of all sessions in turn, through the same modules with wider dilations.
+
+Sessions interleaved sample by sample are one signal, whose convolution with dilation ``N d`` is the interleaving of
+theirs with dilation ``d``: what the algorithme a trous does to the phases of one signal, done to N signals. On a CPU
+this is how a small model trains fastest in bfloat16: each convolution is one matrix product, a tap is a slice, and
+normalisation passes over long rows (docs/results/training_speed.md).
+"""
+
+import copy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wavedil.layers.base import Delay, Window
+from wavedil.layers.conv import CausalConv1d, CausalConv2d
+from wavedil.receptive.arithmetic import dilated_span
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def interleave(x: Tensor) -> Tensor:
+    """``(sessions, ..., time)`` to ``(1, ..., time * sessions)``, the sessions in turn."""
+    return x.movedim(0, -1).flatten(-2).unsqueeze(0)
+
+
+def separate(x: Tensor, sessions: int) -> Tensor:
+    """The inverse of :func:`interleave`, as a view."""
+    return x.squeeze(0).unflatten(-1, (-1, sessions)).movedim(-1, 0)
+
+
+def interleaved(module: Module, sessions: int) -> Module:
+    """A module that does to interleaved sessions what the given one does to each, with the same weights and statistics.
+
+    It takes states whose tensors are interleaved as well. Nothing is copied but the structure.
+
+    Args:
+        module: streaming modules of stride 1 in time without lookahead, and plain modules that read only the present.
+        sessions: that are interleaved.
+
+    Raises:
+        TypeError: if the module holds a layer that cannot be interleaved: one with a stride or lookahead, pooling, or
+            dropout of whole channels.
+    """
+    if isinstance(module, CausalConv1d | CausalConv2d):
+        if module.stride[-1] != 1 or module.preroll:
+            raise TypeError(f"expected a stride of 1 in time and no lookahead, got {module}")
+        return _Convolution(module, sessions)  # pyright: ignore[reportReturnType]
+    if isinstance(module, nn.Conv1d | nn.Conv2d):  # of one tap, or no streaming module would hold it
+        return _Pointwise(module)  # pyright: ignore[reportReturnType]
+    idle = isinstance(module, Delay) and module.samples == 0
+    if (isinstance(module, Window) and not idle) or (isinstance(module, nn.Dropout1d | nn.Dropout2d) and module.p):
+        raise TypeError(f"cannot be interleaved: {module}")
+    twin = copy.copy(module)
+    twin._modules = {name: child and interleaved(child, sessions) for name, child in module._modules.items()}
+    return twin
+
+
+def can_interleave(module: nn.Module) -> bool:
+    """Whether :func:`interleaved` takes a module."""
+    try:
+        interleaved(module, 1)
+    except TypeError:
+        return False
+    return True
+
+
+class _Convolution(Window):
+    """A convolution of interleaved sessions, by matrix products in bfloat16."""
+
+    def __init__(self, conv: CausalConv1d | CausalConv2d, sessions: int) -> None:
+        dilation = conv.dilation[-1] * sessions
+        super().__init__(dilated_span(conv.kernel_size[-1], dilation), 1, lookahead=0)
+        self.conv = conv
+        self.rates = (1, 1, *conv.dilation)[-2], dilation
+        self.padding = getattr(conv, "frequency_padding", (0, 0))
+
+    def output_shape(self, shape: Any) -> tuple[int, ...]:
+        return self.conv.output_shape(shape)
+
+    def apply_window(self, x: Tensor) -> Tensor:
+        conv = self.conv
+        weight = conv.weight if x.ndim == 4 else conv.weight.unsqueeze(2)
+        y = x if x.ndim == 4 else x.unsqueeze(2)
+        if any(self.padding):
+            y = F.pad(y, (0, 0, *self.padding))
+        stride = conv.stride[0] if x.ndim == 4 else 1
+        y = convolve(y, weight, conv.bias, stride, self.rates, conv.groups)
+        return y if x.ndim == 4 else y.squeeze(2)
+
+
+class _Pointwise(nn.Module):
+    """A convolution of one tap as a matrix product."""
+
+    def __init__(self, conv: nn.Conv1d | nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        weight = self.conv.weight.flatten(2).unsqueeze(2)
+        y = convolve(flat.unsqueeze(2), weight, self.conv.bias, 1, (1, 1), self.conv.groups)
+        return y.reshape(1, -1, *x.shape[2:])
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: tuple[int, int], groups: int
+) -> Tensor:
+    """``torch.nn.functional.conv2d`` of one signal with stride 1 in time, by the way that is fastest on a CPU.
+
+    Args:
+        x: ``(1, channels, frequency, time)``.
+        weight: as in torch.
+        bias: as in torch.
+        stride: in frequency.
+        dilation: on both axes.
+        groups: as in torch.
+    """
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    if x.shape[1] == groups == weight.shape[0] and weight[0].numel() > 1:
+        y: Tensor = _Depthwise.apply(x, weight, stride, dilation)  # pyright: ignore[reportAssignmentType]
+        return y if bias is None else y + bias[:, None, None]
+    if groups == 1 and x.dtype == torch.bfloat16:
+        return _product(x, weight, bias, stride, dilation)
+    return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: tuple[int, int]) -> Tensor:
+    windows = _windows(x, weight, stride, dilation)
+    columns = torch.cat([x[window] for _, window in windows], dim=1).squeeze(0)
+    matrix = weight.permute(0, 2, 3, 1).flatten(1)
+    y = matrix @ columns.flatten(1) if bias is None else torch.addmm(bias[:, None], matrix, columns.flatten(1))
+    return y.view(1, -1, *columns.shape[1:])
+
+
+class _Depthwise(torch.autograd.Function):
+    """A convolution of each channel by itself, whose gradient is computed by a shifted product for each tap.
+
+    oneDNN, which torch calls on a CPU, takes up to twenty times as long backward as forward where the kernel is dilated
+    or strided.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.windows = _windows(x, weight, stride, dilation)
+        return F.conv2d(x, weight, None, (stride, 1), 0, dilation, weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        (grad,) = grads
+        by_input = by_weight = None
+        if ctx.needs_input_grad[0]:
+            by_input = torch.zeros_like(x)
+            for (i, j), window in ctx.windows:
+                by_input[window].addcmul_(grad, weight[:, 0, i, j, None, None])
+        if ctx.needs_input_grad[1]:
+            sums = [(x[window] * grad).sum((0, 2, 3)) for _, window in ctx.windows]
+            by_weight = torch.stack(sums, dim=1).view_as(weight)
+        return by_input, by_weight, None, None
+
+
+def _windows(
+    x: Tensor, weight: Tensor, stride: int, dilation: tuple[int, int]
+) -> list[tuple[tuple[int, int], tuple[slice, ...]]]:
+    """Each tap (i, j), and the inputs that it multiplies, one for each output."""
+    taps = [(i, j) for i in range(weight.shape[2]) for j in range(weight.shape[3])]
+    bins = x.shape[2] - dilation[0] * (weight.shape[2] - 1)
+    times = x.shape[3] - dilation[1] * (weight.shape[3] - 1)
+    everything = slice(None)
+    return [
+        (
+            (i, j),
+            (
+                everything,
+                everything,
+                slice(i * dilation[0], i * dilation[0] + bins, stride),
+                slice(j * dilation[1], j * dilation[1] + times),
+            ),
+        )
+        for i, j in taps
+    ]
