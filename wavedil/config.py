@@ -258,8 +258,15 @@ class Config:
 
 # Width 1 of each kind of model, and the widths of the named sizes.
 _BASES = {
-    "mel": ModelConfig(),
-    "raw": ModelConfig(name="raw", channels=40, skip_channels=64),
+    "mel": ModelConfig(entry_channels=[16, 16], skip_channels=32),
+    "raw": ModelConfig(
+        name="raw",
+        stem="filters",
+        entry_channels=[16, 16],
+        channels=40,
+        skip_channels=64,
+        features=FeatureConfig(n_mels=80),
+    ),
     "broadcast": ModelConfig(name="broadcast", channels=16, skip_channels=32),
 }
 SIZES = {

@@ -64,8 +64,9 @@ class LogMel(Window):
         # Energies of quiet frames vanish in half precision.
         with torch.autocast(x.device.type, enabled=False):
             frames = x.to(self.window.dtype).squeeze(1).unfold(-1, self.span, self.step_size) * self.window
-            spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self.config.n_fft))
-            energies = spectrum.square().sum(-1) @ self.filters
+            real, imaginary = torch.view_as_real(torch.fft.rfft(frames, n=self.config.n_fft)).unbind(-1)
+            # Not a sum over an axis of two, which a CPU takes four times as long for.
+            energies = (real.square() + imaginary.square()) @ self.filters
             return torch.log(energies + FLOOR).transpose(1, 2)
 
     def extra_repr(self) -> str:

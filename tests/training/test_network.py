@@ -10,7 +10,7 @@ from wavedil.config import TrainConfig
 from wavedil.models import KeywordModel, build_model
 from wavedil.training.cuda_graph import choose_cuda_graph
 from wavedil.training.distributed import Process
-from wavedil.training.network import TrainingNetwork, choose_compile, choose_precision
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_interleaved, choose_precision
 
 CONFIG = tiny_config(Path("none"), Path("none"))
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -72,3 +72,39 @@ def test_a_cuda_graph_is_for_a_single_process_on_cuda_that_asks_for_it() -> None
     assert not choose_cuda_graph(TrainConfig(), Process(device=CUDA))
     assert not choose_cuda_graph(on, Process(device=CPU))
     assert not choose_cuda_graph(on, Process(0, 2, CUDA, "nccl"))
+
+
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+def test_a_batch_is_interleaved_on_a_cpu_in_bfloat16(name: str) -> None:
+    model = _model(name)
+    assert choose_interleaved(model, torch.bfloat16, CPU)
+    assert not choose_interleaved(model, torch.float32, CPU)
+    assert not choose_interleaved(model, torch.bfloat16, CUDA)
+    assert not choose_interleaved(torch.nn.Identity(), torch.bfloat16, CPU)  # a network of somebody else
+
+
+def test_dropout_of_channels_is_left_to_the_batch() -> None:
+    torch.manual_seed(0)
+    dropping = build_model(replace(CONFIG.model, name="broadcast", dropout=0.1), len(WORDS), SAMPLE_RATE)
+    assert not choose_interleaved(dropping, torch.bfloat16, CPU)
+
+
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+def test_interleaved_training_has_the_same_gradients(name: str) -> None:
+    model, waveforms = _model(name).double().train(), torch.randn(6, 1, SAMPLES, dtype=torch.float64)
+    gradients = []
+    for as_one in (False, True):
+        network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1, time_mask_frames=3), as_one=as_one)
+        network(waveforms, _seeded(0)).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+        model.zero_grad()
+    for plain, interleaved in zip(*gradients, strict=True):
+        torch.testing.assert_close(interleaved, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_frequencies_are_warped_by_the_generator() -> None:
+    model, waveforms = _model("mel"), torch.randn(4, 1, SAMPLES)
+    network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=0, frequency_masks=0, frequency_warp=0.2))
+    first, again, other = (network(waveforms, _seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

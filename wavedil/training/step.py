@@ -46,7 +46,7 @@ class TrainingStep:
         self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
         self.compiled = choose_compile(config.train, process.device)
-        as_one = choose_interleaved(state.model, self.dtype, process.device)
+        as_one = not self.compiled and choose_interleaved(state.model, self.dtype, process.device)
         self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, as_one)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
