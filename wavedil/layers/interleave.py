@@ -13,8 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wavedil.layers.base import Delay, Window
+from wavedil.layers.base import Delay, Pointwise, StreamingModule, Window
+from wavedil.layers.broadcast import BroadcastResidualBlock
+from wavedil.layers.chain import Chain
 from wavedil.layers.conv import CausalConv1d, CausalConv2d
+from wavedil.layers.gated import _GatedBlock
+from wavedil.layers.parallel import Parallel
+from wavedil.layers.stack import _Stack
 from wavedil.receptive.arithmetic import dilated_span
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -36,21 +41,19 @@ def interleaved(module: Module, sessions: int) -> Module:
     It takes states whose tensors are interleaved as well. Nothing is copied but the structure.
 
     Args:
-        module: streaming modules of stride 1 in time without lookahead, and plain modules that read only the present.
+        module: convolutions of stride 1 in time without lookahead, and the package's layers that hold nothing else that
+            reads other times.
         sessions: that are interleaved.
 
     Raises:
-        TypeError: if the module holds a layer that cannot be interleaved: one with a stride or lookahead, pooling, or
-            dropout of whole channels.
+        TypeError: if the module holds a layer that cannot be interleaved, or is not known to: one with a stride or
+            lookahead, pooling, dropout of whole channels, a streaming module of somebody else.
     """
-    if isinstance(module, CausalConv1d | CausalConv2d):
-        if module.stride[-1] != 1 or module.preroll:
-            raise TypeError(f"expected a stride of 1 in time and no lookahead, got {module}")
+    if isinstance(module, CausalConv1d | CausalConv2d) and module.stride[-1] == 1 and not module.preroll:
         return _Convolution(module, sessions)  # pyright: ignore[reportReturnType]
-    if isinstance(module, nn.Conv1d | nn.Conv2d):  # of one tap, or no streaming module would hold it
+    if isinstance(module, nn.Conv1d | nn.Conv2d) and not isinstance(module, StreamingModule) and _has_one_tap(module):
         return _Pointwise(module)  # pyright: ignore[reportReturnType]
-    idle = isinstance(module, Delay) and module.samples == 0
-    if (isinstance(module, Window) and not idle) or (isinstance(module, nn.Dropout1d | nn.Dropout2d) and module.p):
+    if not _is_known(module):
         raise TypeError(f"cannot be interleaved: {module}")
     twin = copy.copy(module)
     twin._modules = {name: child and interleaved(child, sessions) for name, child in module._modules.items()}
@@ -64,6 +67,20 @@ def can_interleave(module: nn.Module) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _is_known(module: nn.Module) -> bool:
+    """Whether a module reads no time by itself, or only through the modules that it holds."""
+    if isinstance(module, StreamingModule):
+        idle = isinstance(module, Delay) and module.samples == 0
+        return idle or isinstance(module, Pointwise | Chain | Parallel | _Stack | _GatedBlock | BroadcastResidualBlock)
+    if isinstance(module, nn.Dropout1d | nn.Dropout2d):  # of a channel in all of a session
+        return not module.p
+    return not isinstance(module, nn.Conv1d | nn.Conv2d)
+
+
+def _has_one_tap(conv: nn.Conv1d | nn.Conv2d) -> bool:
+    return {*conv.kernel_size, *conv.stride} == {1} and conv.padding in ((0,), (0, 0))
 
 
 class _Convolution(Window):
