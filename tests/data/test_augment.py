@@ -172,6 +172,13 @@ def test_zeros_beyond_the_ends_when_faster() -> None:
     torch.testing.assert_close(inside, torch.full_like(inside, level))
 
 
+def test_both_ways_to_spread_a_stretch_agree() -> None:
+    rows, starts = clips(8, RATE), torch.arange(-800, 800, 200)
+    lengths = torch.linspace(0.9 * RATE, 1.1 * RATE, 8).long()
+    each, together = _spread_each(rows, starts, lengths), _spread_all(rows, starts, lengths)
+    torch.testing.assert_close(each / 32768, together / 32768, atol=4e-3, rtol=0)
+
+
 @pytest.mark.parametrize("spread", [_spread_each, _spread_all])
 @given(seeds)
 def test_a_stretch_is_spread_by_linear_interpolation_with_zeros_around(spread: Any, seed: int) -> None:
@@ -338,8 +345,9 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         results.append((found.cpu(), probabilities.cpu(), masked.cpu()))
         on_device = torch.Generator(device).manual_seed(0)
         assert augmentation(waveforms.to(device), targets.to(device), on_device)[0].device.type == device
+    # Where a stretched sample lies is known to a thousandth of a sample in float32, and white noise is steep.
     for cpu, gpu in zip(*results, strict=True):
-        torch.testing.assert_close(cpu, gpu, atol=1e-3, rtol=0)
+        torch.testing.assert_close(cpu, gpu, atol=4e-3, rtol=0)
 
 
 @given(seeds, st.floats(0.5, 20), st.integers(2, 60))
