@@ -47,7 +47,7 @@ LARGEST = 256  # size of ours that is tried
 TIMED_STEPS = 4  # that a budget is turned into epochs by
 
 
-# Ours by one size: the shares between the widths are those of configs/mel.toml and configs/raw.toml.
+# Ours by one size: the shares between the widths are those of the default model and of configs/raw.toml.
 FAMILIES: dict[Family, Callable[[ModelConfig, int], ModelConfig]] = {
     "mel": lambda base, size: replace(base, name="mel", channels=size, skip_channels=_share(size, 5, 4)),
     "raw": lambda base, size: replace(

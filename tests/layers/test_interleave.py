@@ -98,11 +98,21 @@ class Differences(StreamingModule):
         CausalConv1d(2, 2, 3, lookahead=1),
         CausalAvgPool1d(4, 1),
         DilatedStack(4, 3, [1, 2], lookahead=1),
+        DilatedStack(4, 3, [1, 2], global_channels=3),
         Chain(nn.Dropout1d(0.1)),
         Differences(),
         nn.Sequential(nn.Conv1d(2, 2, 3, padding=1)),
     ],
-    ids=["stride", "lookahead", "pooling", "stack with lookahead", "dropout of channels", "unknown", "padded"],
+    ids=[
+        "stride",
+        "lookahead",
+        "pooling",
+        "stack with lookahead",
+        "condition",
+        "dropout of channels",
+        "unknown",
+        "padded",
+    ],
 )
 def test_what_cannot_be_interleaved_is_refused(module):
     assert not can_interleave(module)

@@ -139,7 +139,7 @@ def test_the_full_sized_families_are_those_of_the_configs(peers: ModuleType) -> 
     default = Config().model
     assert peers.FAMILIES["mel"](default, 32) == default
     raw = peers.load_config(Path(__file__).parents[2] / "configs" / "raw.toml").model
-    assert peers.FAMILIES["raw"](default, 40) == raw
+    assert peers.FAMILIES["raw"](raw, 40) == raw
 
 
 def test_first_weights_follow_from_the_seed_alone(peers: ModuleType, config: Config) -> None:

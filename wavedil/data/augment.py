@@ -249,10 +249,8 @@ def _spread_each(rows: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
 def _spread_all(rows: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
     samples = rows.shape[1]
     time = torch.arange(samples, device=rows.device, dtype=torch.float32) / max(samples - 1, 1)
-    position = torch.addcmul(
-        starts.float()[:, None] + 1, time, (lengths - 1).float()[:, None]
-    )  # one zero is put before
-    position.clamp_(0, samples + 1)
+    first, steps = starts.float()[:, None] + 1, (lengths - 1).float()[:, None]  # one zero is put before
+    position = torch.addcmul(first, time, steps).clamp_(0, samples + 1)
     before = position.long()
     padded = F.pad(rows.float(), (1, 2))
     return torch.lerp(padded.gather(1, before), padded.gather(1, before + 1), position - before)

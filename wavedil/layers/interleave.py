@@ -47,7 +47,7 @@ def interleaved(module: Module, sessions: int) -> Module:
 
     Raises:
         TypeError: if the module holds a layer that cannot be interleaved, or is not known to: one with a stride or
-            lookahead, pooling, dropout of whole channels, a streaming module of somebody else.
+            lookahead, pooling, conditions, dropout of whole channels, a streaming module of somebody else.
     """
     if isinstance(module, CausalConv1d | CausalConv2d) and module.stride[-1] == 1 and not module.preroll:
         return _Convolution(module, sessions)  # pyright: ignore[reportReturnType]
@@ -71,6 +71,8 @@ def can_interleave(module: nn.Module) -> bool:
 
 def _is_known(module: nn.Module) -> bool:
     """Whether a module reads no time by itself, or only through the modules that it holds."""
+    if isinstance(module, _GatedBlock) and (module.global_projection or module.local_projection):
+        return False  # whose conditions would have to be interleaved as well
     if isinstance(module, StreamingModule):
         idle = isinstance(module, Delay) and module.samples == 0
         return idle or isinstance(module, Pointwise | Chain | Parallel | _Stack | _GatedBlock | BroadcastResidualBlock)
