@@ -176,7 +176,7 @@ def test_both_ways_to_spread_a_stretch_agree() -> None:
     rows, starts = clips(8, RATE), torch.arange(-800, 800, 200)
     lengths = torch.linspace(0.9 * RATE, 1.1 * RATE, 8).long()
     each, together = _spread_each(rows, starts, lengths), _spread_all(rows, starts, lengths)
-    torch.testing.assert_close(each / 32768, together / 32768, atol=4e-3, rtol=0)
+    torch.testing.assert_close(each / 32768, together / 32768, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("spread", [_spread_each, _spread_all])
@@ -201,7 +201,8 @@ def test_cut_clips_come_later_by_at_most_that(seed: int, most: int) -> None:
         leads.append(int((moved != 0).nonzero()[0]))
         assert torch.equal(moved[leads[-1] :], row[: 50 - leads[-1]])
     assert max(leads) <= most
-    assert 2 <= sum(lead > 0 for lead in leads) <= 38
+    if most >= 5:  # below, many cuts are of no sample
+        assert 2 <= sum(lead > 0 for lead in leads) <= 38
 
 
 def test_the_gain_is_that_of_the_clip_and_its_noise() -> None:
@@ -345,9 +346,8 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         results.append((found.cpu(), probabilities.cpu(), masked.cpu()))
         on_device = torch.Generator(device).manual_seed(0)
         assert augmentation(waveforms.to(device), targets.to(device), on_device)[0].device.type == device
-    # Where a stretched sample lies is known to a thousandth of a sample in float32, and white noise is steep.
     for cpu, gpu in zip(*results, strict=True):
-        torch.testing.assert_close(cpu, gpu, atol=4e-3, rtol=0)
+        torch.testing.assert_close(cpu, gpu, atol=1e-3, rtol=0)
 
 
 @given(seeds, st.floats(0.5, 20), st.integers(2, 60))

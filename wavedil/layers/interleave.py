@@ -160,8 +160,8 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilati
 class _Depthwise(torch.autograd.Function):
     """A convolution of each channel by itself, whose gradient is computed by a shifted product for each tap.
 
-    oneDNN, which torch calls on a CPU, takes up to twenty times as long backward as forward where the kernel is dilated
-    or strided.
+    oneDNN, which torch calls on a CPU, takes many times as long backward as forward where the kernel is dilated or
+    strided.
     """
 
     @staticmethod

@@ -75,7 +75,7 @@ def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
 def choose_interleaved(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether a batch is trained on as one interleaved signal: on a CPU in bfloat16, where it is faster.
 
-    Measured in docs/results/training_speed.md; in float32 the products are slower than convolutions.
+    Measured in docs/results/training_speed.md; in float32 the default model gains nothing.
     """
     pays = device.type == "cpu" and dtype == torch.bfloat16
     return pays and isinstance(model, KeywordModel) and can_interleave(model.body)
