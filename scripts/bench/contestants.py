@@ -2,8 +2,10 @@
 
 import contextlib
 import itertools
+import os
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,7 +17,7 @@ from tutorial_loop import tutorial_steps
 
 from wavedil.config import Config
 from wavedil.data.clips import load_splits
-from wavedil.training.distributed import Process, choose_device
+from wavedil.training.distributed import Process, choose_device, join
 from wavedil.training.interrupt import Interrupts
 from wavedil.training.loop import Trainer
 from wavedil.training.memory import keep_freed_memory
@@ -23,6 +25,7 @@ from wavedil.training.run_folder import RunFolder
 
 TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32", "wavedil"
 GRAPH, PLAIN_GRAPH = "wavedil, CUDA graph", "wavedil, CUDA graph, not compiled"
+PROCESSES = "wavedil, a process for each thread"
 OPTIONS: dict[str, dict[str, Any]] = {
     EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"},
     GRAPH: {"cuda_graph": "on"},
@@ -71,26 +74,69 @@ class Rival:
         self._process.kill()
 
 
-def contestant(connection: Connection, name: str, config: Config, workers: int) -> None:
+class Team:
+    """Rivals that train together, each on its share of every batch; asked and answering as one.
+
+    Args:
+        size: number of processes.
+        context: that starts them.
+        target: called in each with the connection, the arguments and torchrun's environment.
+        arguments: of the target.
+    """
+
+    def __init__(self, size: int, context: Any, target: Callable[..., None], *arguments: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]  # free again when they start
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+        ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size))
+        self._members = [Rival(context, target, *arguments, shared | rank) for rank in ranks]
+
+    def ask(self, question: Any) -> None:
+        """Send a question to all."""
+        for member in self._members:
+            member.ask(question)
+
+    def answer(self) -> tuple[int, float, float]:
+        """All their examples, the time of the slowest, and the CPU of all."""
+        examples, seconds, cpu = zip(*(member.answer() for member in self._members), strict=True)
+        return sum(examples), max(seconds), sum(cpu)
+
+    def stop(self) -> None:
+        """End the processes."""
+        for member in self._members:
+            member.ask(None)
+        for member in self._members:
+            member.stop()
+
+
+def contestant(
+    connection: Connection, name: str, config: Config, workers: int, environment: Mapping[str, str] | None = None
+) -> None:
     """The body of a contestant's process: train as many steps as it is asked for, and say how long they took."""
+    os.environ.update(environment or {})
     device = _set_up(config, tutorial=name == TUTORIAL)
     try:
         splits = load_splits(config.data, ("training",))
         config = replace(config, train=replace(config.train, **OPTIONS.get(name, {})))
-        if name == TUTORIAL:
-            steps = tutorial_steps(config, splits, device, workers)
-        else:
-            steps = our_steps(Trainer(config, RunFolder("."), splits, Process(device=device), Interrupts()))
-        while (asked := connection.recv()) is not None:
-            for _ in range(asked[0]):
-                next(steps)
-            wait(device)
-            start, cpu = time.perf_counter(), time.process_time()
-            examples = sum(next(steps) for _ in range(asked[1]))
-            wait(device)
-            connection.send((examples, time.perf_counter() - start, time.process_time() - cpu))
+        with join(config.train.device) as process:
+            if name == TUTORIAL:
+                steps = tutorial_steps(config, splits, device, workers)
+            else:
+                steps = our_steps(Trainer(config, RunFolder("."), splits, process, Interrupts()))
+            while (asked := connection.recv()) is not None:
+                connection.send(_timed(steps, device, *asked))
     except Exception as error:
         connection.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def _timed(steps: Iterator[int], device: torch.device, warm_up: int, counted: int) -> tuple[int, float, float]:
+    for _ in range(warm_up):
+        next(steps)
+    wait(device)
+    start, cpu = time.perf_counter(), time.process_time()
+    examples = sum(next(steps) for _ in range(counted))
+    wait(device)
+    return examples, time.perf_counter() - start, time.process_time() - cpu
 
 
 def our_steps(trainer: Trainer) -> Iterator[int]:

@@ -4,8 +4,9 @@
 
 Each contestant trains in a process of its own, as a user's would, and they take turns, so that a busy machine is busy
 for all. What a turn begins with is not counted: the tutorial's workers fetch ahead while the others run. On CUDA the
-step as one graph takes part too. A training step is counted as 6 operations for each multiply-add of the forward pass,
-Fourier transforms left out; the peak is that of a large product of matrices in the same precision, measured here.
+step as one graph takes part too; on a CPU, a process of one thread for each thread, as torchrun starts them. A training
+step is counted as 6 operations for each multiply-add of the forward pass, Fourier transforms left out; the peak is that
+of a large product of matrices in the same precision, measured here.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import json
 import multiprocessing
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contestants import EAGER, GRAPH, OURS, PLAIN_GRAPH, TUTORIAL, Rival, contestant, inspected
+import torch
+from contestants import EAGER, GRAPH, OURS, PLAIN_GRAPH, PROCESSES, TUTORIAL, Rival, Team, contestant, inspected
 
 from wavedil.config import Config
 from wavedil.data.clips import load_splits
@@ -48,7 +51,11 @@ def measure(config: Config, workers: int, repeats: int, steps: int) -> dict[str,
     device = choose_device(config.train.device)
     names = [TUTORIAL, EAGER, OURS, *([GRAPH, PLAIN_GRAPH] if device.type == "cuda" else [])]
     context = multiprocessing.get_context("spawn")
-    rivals = {name: Rival(context, contestant, name, config, workers) for name in names}
+    rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
+    threads = config.train.threads or torch.get_num_threads()
+    if device.type == "cpu" and threads > 1:
+        alone = replace(config, train=replace(config.train, threads=1))
+        rivals[PROCESSES] = Team(threads, context, contestant, PROCESSES, alone, workers)
     inspector = Rival(context, inspected, config, repeats)
     try:
         facts = inspector.answer()
@@ -61,7 +68,7 @@ def measure(config: Config, workers: int, repeats: int, steps: int) -> dict[str,
     return facts
 
 
-def take_turns(rivals: "dict[str, Rival]", repeats: int, steps: int, warm_up: int) -> list[dict[str, Any]]:
+def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int, warm_up: int) -> list[dict[str, Any]]:
     """A row for each contestant; one that fails has its error in it, and the others go on."""
     turns: dict[str, list[Turn]] = {name: [] for name in rivals}
     errors: dict[str, str] = {}

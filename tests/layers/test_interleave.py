@@ -20,7 +20,7 @@ from wavedil.layers import (
     StreamingModule,
 )
 from wavedil.layers.broadcast import BroadcastResidualBlock
-from wavedil.layers.interleave import _product, can_interleave, convolve, interleave, interleaved, separate
+from wavedil.layers.interleave import _Product, can_interleave, convolve, interleave, interleaved, separate
 
 MODULES = {
     "conv": (lambda: CausalConv1d(4, 6, 3, dilation=4), (4,)),
@@ -153,7 +153,10 @@ def test_product_is_the_convolution(channels, kernel, stride, dilation, with_bia
     weight = torch.randn(5, channels, *kernel, dtype=torch.float64)
     bias = torch.randn(5, dtype=torch.float64) if with_bias else None
     expected = F.conv2d(x, weight, bias, (stride, 1), 0, dilation)
-    torch.testing.assert_close(_product(x, weight, bias, stride, dilation), expected, rtol=0, atol=1e-12)
+    inputs = [None if tensor is None else tensor.requires_grad_() for tensor in (x, weight, bias)]
+    y = _Product.apply(*inputs, stride, dilation)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda *inputs: _Product.apply(*inputs, stride, dilation), inputs)
 
 
 def test_bfloat16_takes_the_product():

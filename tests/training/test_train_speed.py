@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,10 +181,11 @@ def test_a_row_of_the_table_of_a_step_has_a_cell_for_each_column(bench: SimpleNa
 
 @pytest.mark.full
 def test_the_whole_race_writes_its_figures(bench: SimpleNamespace, config: Config, tmp_path: Path) -> None:
-    save_toml(config, tmp_path / "config.toml")
+    save_toml(replace(config, train=replace(config.train, threads=2)), tmp_path / "config.toml")
     arguments = ["--config", str(tmp_path / "config.toml"), "--workers", "1", "--repeats", "1", "--steps", "1"]
     bench.train_speed.main([*arguments, "--json", str(tmp_path / "speed.json")])
     facts = json.loads((tmp_path / "speed.json").read_text())
     assert facts.keys() == KEYS | {"peak_flops", "parts_ms", "workers", "rows", "share_of_peak"}
-    assert [row["examples"] for row in facts["rows"]] == [config.train.batch_size] * 3
+    assert [row["examples"] for row in facts["rows"]] == [config.train.batch_size] * 4
+    assert facts["rows"][-1]["name"] == bench.contestants.PROCESSES
     assert not Path(config.run_dir).exists()

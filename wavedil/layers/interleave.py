@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from wavedil.layers.base import Delay, Pointwise, StreamingModule, Window
@@ -145,16 +146,47 @@ def convolve(
         y: Tensor = _Depthwise.apply(x, weight, stride, dilation)  # pyright: ignore[reportAssignmentType]
         return y if bias is None else y + bias[:, None, None]
     if groups == 1 and x.dtype == torch.bfloat16:
-        return _product(x, weight, bias, stride, dilation)
+        y: Tensor = _Product.apply(x, weight, bias, stride, dilation)  # pyright: ignore[reportAssignmentType]
+        return y
     return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: tuple[int, int]) -> Tensor:
-    windows = _windows(x, weight, stride, dilation)
-    columns = torch.cat([x[window] for _, window in windows], dim=1).squeeze(0)
-    matrix = weight.permute(0, 2, 3, 1).flatten(1)
-    y = matrix @ columns.flatten(1) if bias is None else torch.addmm(bias[:, None], matrix, columns.flatten(1))
-    return y.view(1, -1, *columns.shape[1:])
+class _Product(torch.autograd.Function):
+    """A convolution as one matrix product with the windows of all taps side by side.
+
+    The gradient of the input is gathered in place; autograd's own would fill a signal with zeros for each window.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: tuple[int, int]
+    ) -> Tensor:
+        windows = _windows(x, weight, stride, dilation)
+        shape = x[windows[0][1]].shape
+        columns = torch.cat([x[window] for _, window in windows], dim=1).view(-1, shape[2] * shape[3])
+        matrix = weight.permute(0, 2, 3, 1).flatten(1)
+        ctx.save_for_backward(columns, matrix)
+        ctx.shapes, ctx.windows = (x.shape, shape, weight.shape), windows
+        y = matrix @ columns if bias is None else torch.addmm(bias[:, None], matrix, columns)
+        return y.view(1, -1, *shape[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        columns, matrix = ctx.saved_tensors
+        of_signal, of_window, (_, channels, *taps) = ctx.shapes
+        grad = grads[0].flatten(2).squeeze(0)
+        by_input = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            parts = (matrix.T @ grad).view(-1, *of_window[1:]).unsqueeze(1)
+            by_input = grad.new_zeros(of_signal)
+            for part, (_, window) in zip(parts, ctx.windows, strict=True):
+                by_input[window].add_(part)
+        if ctx.needs_input_grad[1]:
+            by_weight = (grad @ columns.T).view(-1, *taps, channels).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[2]:
+            by_bias = grad.sum(1)
+        return by_input, by_weight, by_bias, None, None
 
 
 class _Depthwise(torch.autograd.Function):
@@ -168,7 +200,12 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.windows = _windows(x, weight, stride, dilation)
-        return F.conv2d(x, weight, None, (stride, 1), 0, dilation, weight.shape[0])
+        taps = weight[:, 0, :, :, None, None]
+        ((i, j), window), *others = ctx.windows
+        y = x[window] * taps[:, i, j]
+        for (i, j), window in others:
+            y.addcmul_(x[window], taps[:, i, j])
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:

@@ -67,15 +67,15 @@ class KeywordModel(Chain):
             as_one: compute the batch as one interleaved signal (wavedil.layers.interleave); the result is the same.
         """
         front, body, pool, head = self._layers()
-        before = features.new_zeros(features.shape[0], 1, self.hop)
-        silence = self.boundary == "silence"
-        past, body_state = body.start(front.start(before, silence)[0].to(features.dtype), silence)
+        sessions, silence = len(features), self.boundary == "silence"
+        before = features.new_zeros(1, 1, self.hop)  # the same for all of them
+        past, state = body.start(front.start(before, silence)[0].to(features.dtype), silence)
+        past, *state = (tensor.expand(sessions, *tensor.shape[1:]) for tensor in (past, *state))
         if as_one:
-            sessions = len(features)
-            state = tuple(interleave(tensor) for tensor in body_state)
+            state = tuple(interleave(tensor) for tensor in state)
             frames = separate(interleaved(body, sessions).step(interleave(features), state)[0], sessions)
         else:
-            frames = body.step(features, body_state)[0]
+            frames = body.step(features, tuple(state))[0]
         if frames.shape[-1] < self.window:
             frames = torch.cat([*pool.start(past, silence)[1], frames], dim=-1)
         average = frames[..., -self.window :].mean(-1, keepdim=True)
