@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavedil.data.augment import filter_augment, spec_augment
 from wavedil.training.loop import Trainer
 
 
@@ -36,20 +35,15 @@ class Stopwatch:
 def parts(trainer: Trainer, repeats: int) -> dict[str, float]:
     """Median milliseconds of each part of a step, the device awaited after each; without a CUDA graph."""
     step, state, timed = trainer.train_step, trainer.state, Stopwatch(trainer.process.device)
-    model: Any = state.model.train()
-    network = model.classify if model.has_spectrogram else model.clip_logits
-    network = torch.compile(network) if step.compiled else network
+    model = state.model.train()
+    network: Any = step.network  # one process, so that nothing is around it
 
     def gather(indices: Tensor) -> tuple[Tensor, Tensor]:
         return step.augment(*trainer.training.batch(indices), step.generator)
 
-    def features(waveforms: Tensor) -> Tensor:
-        features = filter_augment(model.features(waveforms), trainer.config.augment, step.generator)
-        return spec_augment(features, trainer.config.augment, step.generator)
-
     def forward(inputs: Tensor, expected: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, dtype=step.dtype, enabled=step.dtype != torch.float32):
-            logits = network(inputs).float()
+            logits = network.logits(inputs).float()
         return F.cross_entropy(logits, expected, label_smoothing=trainer.config.train.label_smoothing)
 
     def optimise() -> None:
@@ -61,8 +55,8 @@ def parts(trainer: Trainer, repeats: int) -> dict[str, float]:
     batches = trainer.order.share(trainer.order.epoch(0))
     for number in range(repeats + 2):
         inputs, expected = timed("gather and augment", gather, batches[number % len(batches)])
-        if model.has_spectrogram:
-            inputs = timed("features", features, inputs)
+        if network.model.has_spectrogram:
+            inputs = timed("features", network.features, inputs, step.generator)
         loss = timed("forward", forward, inputs, expected)
         timed("backward", loss.backward)
         timed("optimiser and average", optimise)

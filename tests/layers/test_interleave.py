@@ -153,10 +153,13 @@ def test_product_is_the_convolution(channels, kernel, stride, dilation, with_bia
     weight = torch.randn(5, channels, *kernel, dtype=torch.float64)
     bias = torch.randn(5, dtype=torch.float64) if with_bias else None
     expected = F.conv2d(x, weight, bias, (stride, 1), 0, dilation)
-    inputs = [None if tensor is None else tensor.requires_grad_() for tensor in (x, weight, bias)]
-    y = _Product.apply(*inputs, stride, dilation)
-    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda *inputs: _Product.apply(*inputs, stride, dilation), inputs)
+
+    def ours(x, weight, bias):
+        return _Product.apply(x, weight, bias, stride, dilation)
+
+    torch.testing.assert_close(ours(x, weight, bias), expected, rtol=0, atol=1e-12)
+    inputs = tuple(tensor.requires_grad_() for tensor in (x, weight, bias) if tensor is not None)
+    assert torch.autograd.gradcheck(ours if with_bias else lambda x, weight: ours(x, weight, None), inputs)
 
 
 def test_bfloat16_takes_the_product():

@@ -21,7 +21,7 @@ class TrainingNetwork(nn.Module):
 
     Args:
         model: shares its weights.
-        augment: the masks of SpecAugment.
+        augment: of the spectrogram; may be set anew.
         compiled: whether to run through torch.compile.
         as_one: whether the batch runs as one interleaved signal.
     """
@@ -42,17 +42,21 @@ class TrainingNetwork(nn.Module):
         function = model.classify if model.has_spectrogram else model.clip_logits
         if as_one:
             function = partial(function, as_one=True)
-        self._logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
+        self.logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
         """Logits ``(batch, n_classes)`` of ``(batch, 1, samples)``; the masks are drawn from the generator."""
+        return self.logits(self.features(waveforms, generator))
+
+    def features(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        """The augmented spectrogram; the waveforms themselves where the model has none."""
         if not self.model.has_spectrogram:
-            return self._logits(waveforms)
+            return waveforms
         with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
             features = self.model.features(waveforms)
             features = frequency_warp(features, self.augment, self.centres, generator)
             features = filter_augment(features, self.augment, generator)
-        return self._logits(spec_augment(features, self.augment, generator))
+            return spec_augment(features, self.augment, generator)
 
 
 def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
