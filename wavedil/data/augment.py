@@ -11,6 +11,7 @@ from wavedil.config import AugmentConfig
 
 _FULL_SCALE = 32768.0
 _FILTER_KNOTS = 5
+_PIECES = 16  # at most, of a row whose speed changes
 _BLOCK = 16  # clips at once on a CPU: their buffers stay in its cache, and the allocator gives no pages back
 
 
@@ -226,34 +227,40 @@ def _shift(rows: Tensor, shift: Tensor, most: int) -> Tensor:
 def _warp(rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
     """Each row faster by its speed, about its middle, and later by its shift; linear between the samples.
 
-    A stretch of the row, a whole number of samples long, is spread over as many samples as the row has.
+    A stretch of the row is spread over as many samples as the row has. Its length is a multiple of the pieces that a
+    row is cut into, so that each of them begins with a sample.
     """
     samples = rows.shape[1]
-    lengths = (speed * (samples - 1)).round().long() + 1
+    pieces = max(number for number in range(1, _PIECES + 1) if samples % number == 0)
+    lengths = (speed * (samples / pieces)).round().long().clamp_min(1) * pieces
     starts = (samples - lengths) // 2 - shift
-    spread = _spread_each if rows.device.type == "cpu" else _spread_all
-    return spread(rows, starts, lengths)
+    if rows.device.type == "cpu":
+        return _spread_each(rows, starts, lengths, pieces)
+    return _spread_all(rows, starts, lengths)
 
 
-def _spread_each(rows: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+def _spread_each(rows: Tensor, starts: Tensor, lengths: Tensor, pieces: int) -> Tensor:
     """A row at a time: on a CPU that is faster than to index all by tensors, which must be read from memory.
 
-    In float64, whose positions in a long row are exact enough; it costs no more here.
+    The pieces of a row are read between their samples at the same places, which are computed once for all.
     """
     samples = rows.shape[1]
-    margin = int(torch.maximum(-starts, starts + lengths - samples).max().clamp_min(0))
-    padded, spread = F.pad(rows, (margin, margin)).double(), torch.empty(rows.shape)
-    for row, out, start, length in zip(padded, spread, (starts + margin).tolist(), lengths.tolist(), strict=True):
-        stretch = row[start : start + length].view(1, 1, -1)
-        out.copy_(F.interpolate(stretch, size=samples, mode="linear", align_corners=True).view(-1))
+    margin = int(torch.maximum(-starts, starts + lengths + 1 - samples).max().clamp_min(0))
+    padded, spread = F.pad(rows, (margin, margin)).float(), torch.empty(rows.shape)
+    outputs = spread.view(len(rows), pieces, -1)
+    for row, out, start, length in zip(padded, outputs, (starts + margin).tolist(), lengths.tolist(), strict=True):
+        piece = length // pieces
+        windows = row[start : start + length + 1].unfold(0, piece + 1, piece)  # the last sample is the next one's first
+        read = F.interpolate(windows.contiguous()[None], out.shape[1] + 1, mode="linear", align_corners=True)
+        out.copy_(read[0, :, :-1])
     return spread
 
 
 def _spread_all(rows: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
     samples = rows.shape[1]
-    time = torch.arange(samples, device=rows.device, dtype=torch.float64) / max(samples - 1, 1)
-    first, steps = starts.double()[:, None] + 1, (lengths - 1).double()[:, None]  # one zero is put before
-    position = torch.addcmul(first, time, steps).clamp_(0, samples + 1)
+    time = torch.arange(samples, device=rows.device, dtype=torch.float64) / samples
+    first = starts.double()[:, None] + 1  # one zero is put before
+    position = torch.addcmul(first, time, lengths.double()[:, None]).clamp_(0, samples + 1)
     before = position.long()
     padded = F.pad(rows.float(), (1, 2))
     return torch.lerp(padded.gather(1, before), padded.gather(1, before + 1), (position - before).float())
