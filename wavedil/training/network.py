@@ -62,9 +62,8 @@ class TrainingNetwork(nn.Module):
 def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     """The dtype that autocast computes in; float32 means no autocast.
 
-    "auto" is bfloat16 where the device computes in it: on such GPUs, and on CPUs with AVX512-BF16 or AMX, where a step
-    of the default model took 63 ms against 78 ms in float32 (docs/results/keyword_spotting.md). Elsewhere it is
-    emulated, and costs more than it saves.
+    "auto" is bfloat16 where the device computes in it: on such GPUs, and on CPUs with AVX512-BF16 or AMX
+    (docs/results/training_speed.md has the times). Elsewhere it is emulated, and costs more than it saves.
     """
     if config.precision != "auto":
         return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
