@@ -66,10 +66,14 @@ class Rival:
             raise RuntimeError(answer)
         return answer
 
-    def stop(self) -> None:
-        """End the process."""
+    def dismiss(self) -> None:
+        """Ask the process to end."""
         with contextlib.suppress(OSError):  # it has ended
             self._connection.send(None)
+
+    def stop(self) -> None:
+        """End the process."""
+        self.dismiss()
         self._process.join(30)
         self._process.kill()
 
@@ -103,8 +107,8 @@ class Team:
 
     def stop(self) -> None:
         """End the processes."""
-        for member in self._members:
-            member.ask(None)
+        for member in self._members:  # all, since none leaves the group before the others
+            member.dismiss()
         for member in self._members:
             member.stop()
 
