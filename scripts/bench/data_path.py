@@ -15,6 +15,7 @@ from wavedil.config import Config
 from wavedil.data.augment import Augment
 from wavedil.data.clips import Splits, load_splits
 from wavedil.training.config import load_config
+from wavedil.training.memory import keep_freed_memory
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="of each measurement, of which the median is printed")
     parser.add_argument("--device", default="cpu")
     args, overrides = parser.parse_known_args()
+    keep_freed_memory()  # as training does
     if args.threads:
         torch.set_num_threads(args.threads)
     config = load_config(args.config, overrides)

@@ -51,21 +51,28 @@ def measure(config: Config, workers: int, repeats: int, steps: int) -> dict[str,
     device = choose_device(config.train.device)
     names = [TUTORIAL, EAGER, OURS, *([GRAPH, PLAIN_GRAPH] if device.type == "cuda" else [])]
     context = multiprocessing.get_context("spawn")
+    facts = inspect(Rival(context, inspected, config, repeats))
     rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
     threads = config.train.threads or torch.get_num_threads()
     if device.type == "cpu" and threads > 1:
         alone = replace(config, train=replace(config.train, threads=1))
         rivals[PROCESSES] = Team(threads, context, contestant, PROCESSES, alone, workers)
-    inspector = Rival(context, inspected, config, repeats)
     try:
-        facts = inspector.answer()
         facts |= {"workers": workers, "rows": take_turns(rivals, repeats, steps, warm_up=2 * workers + 1)}
     finally:
-        for rival in (*rivals.values(), inspector):
+        for rival in rivals.values():
             rival.stop()
     rate = next(row["examples_per_second"] for row in facts["rows"] if row["name"] == OURS)
     facts["share_of_peak"] = 6 * facts["macs"] * rate / facts["peak_flops"]
     return facts
+
+
+def inspect(inspector: Rival) -> dict[str, Any]:
+    """What is compared, measured before the contestants start, whose start would take the time of it."""
+    try:
+        return inspector.answer()
+    finally:
+        inspector.stop()
 
 
 def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int, warm_up: int) -> list[dict[str, Any]]:
