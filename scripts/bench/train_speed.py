@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from contestants import EAGER, GRAPH, OURS, PLAIN_GRAPH, PROCESSES, TUTORIAL, Rival, Team, contestant, inspected
+from tutorial_loop import tutorial_workers
 
 from wavedil.config import Config
 from wavedil.data.clips import load_splits
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", help="a TOML file; without it the defaults")
-    parser.add_argument("--workers", type=int, default=2, help="of the tutorial's DataLoader")
+    parser.add_argument("--workers", type=int, help="of the tutorial's DataLoader; by default as it says")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each, of which the median is printed")
     parser.add_argument("--steps", type=int, default=10, help="training steps in a turn")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -45,10 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def measure(config: Config, workers: int, repeats: int, steps: int) -> dict[str, Any]:
+def measure(config: Config, workers: int | None, repeats: int, steps: int) -> dict[str, Any]:
     """All figures, as they are written to JSON."""
     load_splits(config.data, ("training",))  # makes the clip cache once, before the processes want it
     device = choose_device(config.train.device)
+    if workers is None:
+        workers = tutorial_workers(device)
     names = [TUTORIAL, EAGER, OURS, *([GRAPH, PLAIN_GRAPH] if device.type == "cuda" else [])]
     context = multiprocessing.get_context("spawn")
     facts = inspect(Rival(context, inspected, config, repeats))

@@ -115,6 +115,11 @@ class TutorialFeatures(torch.nn.Module):
         return self.masks(spectrograms).squeeze(1)
 
 
+def tutorial_workers(device: torch.device) -> int:
+    """How many workers the tutorial's DataLoader has on a device: its batches are made in the process on a CPU."""
+    return 1 if device.type == "cuda" else 0
+
+
 def tutorial_steps(config: Config, splits: Splits, device: torch.device, workers: int) -> Iterator[int]:
     """Take training steps for ever; gives the number of examples after each.
 
