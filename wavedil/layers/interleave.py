@@ -146,7 +146,7 @@ def convolve(
         y: Tensor = _Depthwise.apply(x, weight, stride, dilation)  # pyright: ignore[reportAssignmentType]
         return y if bias is None else y + bias[:, None, None]
     if groups == 1 and x.dtype == torch.bfloat16:
-        y: Tensor = _Product.apply(x, weight, bias, stride, dilation)  # pyright: ignore[reportAssignmentType]
+        y = _Product.apply(x, weight, bias, stride, dilation)  # pyright: ignore[reportAssignmentType]
         return y
     return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)
 
