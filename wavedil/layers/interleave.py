@@ -7,7 +7,7 @@ normalisation passes over long rows (docs/results/training_speed.md).
 """
 
 import copy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,11 +143,10 @@ def convolve(
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     if x.shape[1] == groups == weight.shape[0] and weight[0].numel() > 1:
-        y: Tensor = _Depthwise.apply(x, weight, stride, dilation)  # pyright: ignore[reportAssignmentType]
+        y = cast(Tensor, _Depthwise.apply(x, weight, stride, dilation))
         return y if bias is None else y + bias[:, None, None]
     if groups == 1 and x.dtype == torch.bfloat16:
-        y = _Product.apply(x, weight, bias, stride, dilation)  # pyright: ignore[reportAssignmentType]
-        return y
+        return cast(Tensor, _Product.apply(x, weight, bias, stride, dilation))
     return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)
 
 
