@@ -58,7 +58,7 @@ class AugmentConfig:
             in a stream that is asked before the word is over.
         cut_ms: by how much at most.
         gain_db: largest gain either way, of the clip and its noise together.
-        speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling.
+        speed: largest relative change of speed either way (0.1: 0.9 to 1.1), by resampling; 8 clips in turn share one.
         noise_probability: share of the clips that get background noise.
         noise_gain: largest linear gain of that noise, before ``gain_db``.
         frequency_warp: largest relative change of frequency either way, on log energies, as longer and shorter vocal

@@ -147,6 +147,14 @@ def test_speed_changes_the_frequency_by_at_most_its_bound() -> None:
     assert (middle.abs().amax(dim=1) - 10_000 / 32768).abs().max() < 0.005
 
 
+def test_eight_clips_in_turn_have_the_same_speed() -> None:
+    ramp = torch.arange(RATE, dtype=torch.int16).expand(24, -1)
+    found, _ = augment(with_only(speed=0.1), ramp)
+    slopes = (found[:, 0, 9000] - found[:, 0, 7000]).view(3, 8)
+    torch.testing.assert_close(slopes, slopes[:, :1].expand(-1, 8))
+    assert len(slopes[:, 0].unique()) == 3
+
+
 @given(seeds)
 def test_speed_near_nothing_is_near_the_identity(seed: int) -> None:
     found, _ = augment(with_only(speed=1e-9), clips(), seed)
@@ -194,7 +202,7 @@ def test_both_ways_to_spread_a_stretch_agree(samples: int, pieces: int) -> None:
 def test_a_stretch_is_spread_by_linear_interpolation_with_zeros_around(spread: Any, seed: int) -> None:
     rows = clips(8, 60).float() / 32768
     starts = torch.randint(-40, 40, (8,), generator=generator(seed))
-    lengths = 6 * torch.randint(1, 17, (8,), generator=generator(seed + 1))
+    lengths = 6 * torch.randint(1, 17, (4,), generator=generator(seed + 1))[[0, 0, 0, 1, 2, 2, 3, 0]]
     for row, out, start, length in zip(rows, spread(rows, starts, lengths), starts, lengths, strict=True):
         position = int(start) + np.arange(60) * (int(length) / 60)
         expected = np.interp(position, np.arange(-150, 210), np.pad(row.numpy(), (150, 150)))

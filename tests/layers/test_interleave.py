@@ -121,22 +121,34 @@ def test_what_cannot_be_interleaved_is_refused(module):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "dilation"), [((1, 3), 1, (1, 4)), ((3, 1), 2, (2, 1)), ((2, 2), 1, (1, 3))]
+    ("kernel", "stride", "dilation"),
+    [((1, 3), 1, (1, 4)), ((3, 1), 2, (2, 1)), ((2, 2), 1, (1, 3)), ((3, 3), 2, (1, 2))],
 )
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_depthwise_gradients(kernel, stride, dilation, with_bias):
+@pytest.mark.parametrize("most_rows", [0, 64])
+def test_depthwise_gradients(kernel, stride, dilation, with_bias, most_rows, monkeypatch):
+    monkeypatch.setattr("wavedil.layers.interleave._MOST_ROWS", most_rows)  # 0: never by a band matrix
     torch.manual_seed(0)
     x = torch.randn(1, 3, 7, 13, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 1, *kernel, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(3, dtype=torch.float64) if with_bias else None
 
     def ours(x, weight):
-        return convolve(x, weight, bias, stride, dilation, 3)
+        return convolve(x, weight, bias, stride, dilation, 3, (2, 1))
 
-    expected = F.conv2d(x, weight, bias, (stride, 1), 0, dilation, 3)
+    expected = F.conv2d(F.pad(x, (0, 0, 2, 1)), weight, bias, (stride, 1), 0, dilation, 3)
     torch.testing.assert_close(ours(x, weight), expected, rtol=0, atol=1e-12)
     assert torch.autograd.gradcheck(ours, (x, weight))
     assert torch.autograd.gradgradcheck(ours, (x, weight))
+
+
+def test_inference_leaves_nothing_behind_that_training_cannot_use():
+    x, weight = torch.randn(1, 2, 9, 5), torch.randn(2, 1, 4, 1, requires_grad=True)
+    with torch.inference_mode():
+        convolve(x, weight, None, 1, (1, 1), 2)
+    convolve(x, weight, None, 1, (1, 1), 2).sum().backward()
+    expected = torch.stack([x[0, :, i : i + 6].sum((1, 2)) for i in range(4)], dim=1)
+    torch.testing.assert_close(weight.grad[:, 0, :, 0], expected)
 
 
 @settings(max_examples=30, deadline=None)

@@ -262,7 +262,9 @@ class Pointwise(StreamingModule):
         return self.apply_point(x), ()
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
-        return respond(self, x, (), silence), ()
+        if silence:
+            return self.apply_point(x), ()
+        return x.new_zeros(x.shape[0], *self.output_shape(x.shape[1:-1]), x.shape[-1]), ()
 
 
 class Delay(Window):

@@ -7,6 +7,7 @@ normalisation passes over long rows (docs/results/training_speed.md).
 """
 
 import copy
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import torch
@@ -24,6 +25,8 @@ from wavedil.layers.stack import _Stack
 from wavedil.receptive.arithmetic import dilated_span
 
 Module = TypeVar("Module", bound=nn.Module)
+
+_MOST_ROWS = 64  # of a band matrix; with more its zeros cost more than they save
 
 
 def interleave(x: Tensor) -> Tensor:
@@ -56,6 +59,8 @@ def interleaved(module: Module, sessions: int) -> Module:
         return _Pointwise(module)  # pyright: ignore[reportReturnType]
     if not _is_known(module):
         raise TypeError(f"cannot be interleaved: {module}")
+    if not module._modules:
+        return module
     twin = copy.copy(module)
     twin._modules = {name: child and interleaved(child, sessions) for name, child in module._modules.items()}
     return twin
@@ -101,13 +106,10 @@ class _Convolution(Window):
 
     def apply_window(self, x: Tensor) -> Tensor:
         conv = self.conv
-        weight = conv.weight if x.ndim == 4 else conv.weight.unsqueeze(2)
-        y = x if x.ndim == 4 else x.unsqueeze(2)
-        if any(self.padding):
-            y = F.pad(y, (0, 0, *self.padding))
-        stride = conv.stride[0] if x.ndim == 4 else 1
-        y = convolve(y, weight, conv.bias, stride, self.rates, conv.groups)
-        return y if x.ndim == 4 else y.squeeze(2)
+        if x.ndim == 4:
+            return convolve(x, conv.weight, conv.bias, conv.stride[0], self.rates, conv.groups, self.padding)
+        y = convolve(x.unsqueeze(2), conv.weight.unsqueeze(2), conv.bias, 1, self.rates, conv.groups)
+        return y.squeeze(2)
 
 
 class _Pointwise(nn.Module):
@@ -125,7 +127,13 @@ class _Pointwise(nn.Module):
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: tuple[int, int], groups: int
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    dilation: tuple[int, int],
+    groups: int,
+    padding: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """``torch.nn.functional.conv2d`` of one signal with stride 1 in time, by the way that is fastest on a CPU.
 
@@ -136,6 +144,7 @@ def convolve(
         stride: in frequency.
         dilation: on both axes.
         groups: as in torch.
+        padding: zeros below and above the frequencies.
     """
     kind = x.device.type
     if torch.is_autocast_enabled(kind):
@@ -143,8 +152,12 @@ def convolve(
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     if x.shape[1] == groups == weight.shape[0] and weight[0].numel() > 1:
-        y = cast(Tensor, _Depthwise.apply(x, weight, stride, dilation))
+        if weight.shape[2] > 1 and x.shape[2] * weight.shape[3] <= _MOST_ROWS:
+            y = _by_band_matrix(x, weight, stride, dilation, padding)
+        else:
+            y = cast(Tensor, _Depthwise.apply(F.pad(x, (0, 0, *padding)), weight, stride, dilation))
         return y if bias is None else y + bias[:, None, None]
+    x = F.pad(x, (0, 0, *padding)) if any(padding) else x
     if groups == 1 and x.dtype == torch.bfloat16:
         return cast(Tensor, _Product.apply(x, weight, bias, stride, dilation))
     return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)
@@ -162,7 +175,8 @@ class _Product(torch.autograd.Function):
     ) -> Tensor:
         windows = _windows(x, weight, stride, dilation)
         shape = x[windows[0][1]].shape
-        columns = torch.cat([x[window] for _, window in windows], dim=1).view(-1, shape[2] * shape[3])
+        columns = torch.cat([x[window] for _, window in windows], dim=1) if len(windows) > 1 else x[windows[0][1]]
+        columns = columns.reshape(-1, shape[2] * shape[3])
         matrix = weight.permute(0, 2, 3, 1).flatten(1)
         ctx.save_for_backward(columns, matrix)
         ctx.shapes, ctx.windows = (x.shape, shape, weight.shape), windows
@@ -178,14 +192,47 @@ class _Product(torch.autograd.Function):
         by_input = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
             parts = (matrix.T @ grad).view(-1, *of_window[1:]).unsqueeze(1)
-            by_input = grad.new_zeros(of_signal)
-            for part, (_, window) in zip(parts, ctx.windows, strict=True):
-                by_input[window].add_(part)
+            if of_window == of_signal:  # of one tap
+                (by_input,) = parts
+            else:
+                by_input = grad.new_zeros(of_signal)
+                for part, (_, window) in zip(parts, ctx.windows, strict=True):
+                    by_input[window].add_(part)
         if ctx.needs_input_grad[1]:
             by_weight = (grad @ columns.T).view(-1, *taps, channels).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[2]:
             by_bias = grad.sum(1)
         return by_input, by_weight, by_bias, None, None
+
+
+def _by_band_matrix(
+    x: Tensor, weight: Tensor, stride: int, dilation: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """A convolution of each channel by itself: each frame times the band matrix that holds the taps over frequency.
+
+    Many more multiplications, by zeros, than a shifted sum for each tap, but the signal is read from memory once, and
+    likewise by each gradient. Taps over time are further rows of the matrix, added up along a diagonal.
+    """
+    channels, _, height, taps = weight.shape
+    # A copy, since what was first cached in inference mode cannot be saved for a gradient.
+    places = _places(x.shape[2], height, stride, dilation[0], padding).to(x, copy=True)
+    matrix = weight[:, 0].mT.reshape(-1, height) @ places.flatten(1)
+    products = torch.bmm(matrix.view(channels, -1, x.shape[2]), x.squeeze(0))
+    if taps == 1:
+        return products.unsqueeze(0)
+    bins = places.shape[1]
+    by_channel, by_tap, by_bin, _ = products.view(channels, taps, bins, -1).stride()
+    shape = (channels, taps, bins, x.shape[3] - dilation[1] * (taps - 1))
+    return products.as_strided(shape, (by_channel, by_tap + dilation[1], by_bin, 1)).sum(1).unsqueeze(0)
+
+
+@lru_cache
+def _places(bins: int, height: int, stride: int, dilation: int, padding: tuple[int, int]) -> Tensor:
+    """Where in a band matrix each tap stands: ``(taps, bins out, bins in)`` of 0 and 1."""
+    read = torch.arange(bins + sum(padding))
+    first = read[: len(read) - dilation * (height - 1) : stride]
+    tap = first + dilation * torch.arange(height)[:, None]
+    return (tap[:, :, None] == read[padding[0] : len(read) - padding[1]]).float()
 
 
 class _Depthwise(torch.autograd.Function):

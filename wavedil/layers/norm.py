@@ -20,9 +20,11 @@ class _BatchNorm(Pointwise, batchnorm._BatchNorm):
         return batchnorm._BatchNorm.forward(self, x)
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
+        if not silence:
+            return torch.zeros_like(x), ()
         # What came before the start is no data: it must not move the running statistics.
         y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return (y if silence else torch.zeros_like(x)), ()
+        return y, ()
 
 
 class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
