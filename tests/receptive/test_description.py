@@ -18,7 +18,7 @@ from wavedil.layers import (
     DilatedStack,
     StreamingModule,
 )
-from wavedil.receptive.answer import answer_for, effective_sigma
+from wavedil.receptive.chain import answer_for, effective_sigma
 from wavedil.receptive.description import (
     Geometry,
     Layer,

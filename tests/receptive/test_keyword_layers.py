@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wavedil.config import Config, DataConfig, FeatureConfig, ModelConfig
 from wavedil.data.labels import LabelSet
 from wavedil.models import build_model
-from wavedil.receptive.answer import answer_for
+from wavedil.receptive.chain import answer_for
 from wavedil.receptive.keyword import class_count, config_layers, keyword_layers
 
 features = st.builds(

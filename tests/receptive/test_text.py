@@ -6,7 +6,8 @@ from fractions import Fraction
 import pytest
 
 from wavedil.receptive import Field, exponential_dilations
-from wavedil.receptive.answer import Answer, Axes, Axis, Row, answer_for, growth
+from wavedil.receptive.answer import Answer, Axes, Axis, Growth, Row
+from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, convolution
 from wavedil.receptive.stack import stack
 from wavedil.receptive.text import table, text
@@ -137,7 +138,7 @@ def test_long_tables_lose_their_middle_unless_it_is_wanted():
 
 
 def test_long_names_lose_their_beginning():
-    row = Row("encoder.blocks.17.separable.depthwise.convolution", "conv", growth(Field.identity(), 1, 1, 1))
+    row = Row("encoder.blocks.17.separable.depthwise.convolution", "conv", Growth.of(Field.identity(), 1, 1, 1))
     shown = table([row], width=90).splitlines()
     assert shown[1].startswith("...")
     assert "convolution  conv" in shown[1]
@@ -146,7 +147,7 @@ def test_long_names_lose_their_beginning():
 
 
 def test_layers_without_a_kernel_and_without_bound():
-    unbounded = Row("lstm", "lstm", growth(Field(1, 1, (-math.inf,), (0,)), None, None, None), parameters=1234)
+    unbounded = Row("lstm", "lstm", Growth.of(Field(1, 1, (-math.inf,), (0,)), None, None, None), parameters=1234)
     assert table([unbounded]).splitlines()[1].split() == ["lstm", "lstm", "-", "-", "-", "past", "1", "0", "1,234"]
 
 

@@ -59,7 +59,7 @@ def named_sizes(n_classes: int) -> Iterator[Costs]:
 
 def costs(name: str, model: ModelConfig, n_classes: int, sample_rate: int, accuracy: float | None = None) -> Costs:
     """What a model costs, from its description."""
-    from wavedil.receptive.answer import answer_for
+    from wavedil.receptive.chain import answer_for
     from wavedil.receptive.keyword import keyword_layers
 
     answer = answer_for(keyword_layers(model, n_classes, sample_rate), sample_rate=sample_rate)

@@ -149,7 +149,7 @@ def kind_of(target: str | None) -> Kind:
 
 def _answered(args: argparse.Namespace, kind: Kind) -> "tuple[Answer, Sequence[Layer] | None]":
     """The answer, and the layers where the target is described by such."""
-    from wavedil.receptive.answer import answer_for
+    from wavedil.receptive.chain import answer_for
 
     if kind == "module":
         from wavedil.cli.rf_module import answer_of

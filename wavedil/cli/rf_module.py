@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavedil.data.torchaudio_compat import torchaudio
-from wavedil.receptive.answer import Answer, answer_for
+from wavedil.receptive.answer import Answer
+from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, Layer
 
 # Lengths that are tried for a module of which only the channels are known.

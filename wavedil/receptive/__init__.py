@@ -6,8 +6,9 @@ The names that need torch, :func:`receptive_field` of a module and what verifies
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from wavedil.receptive.answer import Answer, Axes, Axis, answer_for
+from wavedil.receptive.answer import Answer, Axes, Axis
 from wavedil.receptive.arithmetic import Field
+from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, Layer
 from wavedil.receptive.dilations import exponential_dilations, hybrid_dilations
 from wavedil.receptive.gridding import hybrid_criterion, is_dense

@@ -1,19 +1,17 @@
 """What the calculator answers: dataclasses that hold it, and their JSON."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 from wavedil.receptive.arithmetic import Field
-from wavedil.receptive.description import Layer, chained_fields
 from wavedil.receptive.taps import Taps
 
 # Changes only when a key of the JSON is renamed, removed or given another meaning.
 SCHEMA = 1
 Unbounded = Literal["past", "everything"]
-_TOO_WIDE = "the field is too wide to list its taps one by one: dense and holes are not known"
 
 
 @dataclass(frozen=True)
@@ -150,6 +148,12 @@ class Growth:
     hop: Fraction | None
     unbounded: Unbounded | None = None
 
+    @classmethod
+    def of(cls, field: Field, kernel_size: int | None, stride: int | None, dilation: int | None) -> "Growth":
+        """The growth after a layer of these sizes, from the field up to it."""
+        span, history, lookahead = _finite(field.receptive_field), _finite(field.history), _finite(field.lookahead)
+        return cls(kernel_size, stride, dilation, span, history, lookahead, field.stride, _unbounded(field))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {**self.__dict__, "hop": None if self.hop is None else number(self.hop)}
@@ -269,93 +273,9 @@ class Answer:
         }
 
 
-def answer_for(
-    layers: Sequence[Layer],
-    *,
-    sample_rate: float | None = None,
-    value_bytes: int = 4,
-    notes: Sequence[str] = (),
-) -> Answer:
-    """The answer for a chain of described layers.
-
-    Args:
-        layers: from the input to the output.
-        sample_rate: of the input, in Hz.
-        value_bytes: bytes of a value of the state.
-        notes: carried into the answer.
-
-    Raises:
-        ValueError: if there is no layer.
-    """
-    if not layers:
-        raise ValueError("expected at least one layer, got none")
-    fields, taps = chained_fields([layer.time for layer in layers])
-    bands = [layer.frequency for layer in layers if layer.frequency is not None]
-    all_band_fields, band_taps = chained_fields(bands)
-    band_fields = iter(all_band_fields)
-    rows, band_field = [], Field.identity()
-    for layer, field in zip(layers, fields, strict=True):
-        if layer.frequency is not None:
-            band_field = next(band_fields)
-        rows.append(_row(layer, field, band_field if bands else None))
-    state = sum(layer.state_values for layer in layers)
-    return Answer(
-        axes=Axes(
-            Axis.of(fields[-1], taps),
-            Axis.of(band_field, band_taps) if bands else None,
-        ),
-        layers=tuple(rows),
-        parameters=sum(layer.parameters for layer in layers),
-        state_values=state,
-        state_bytes=state * value_bytes,
-        macs_per_sample=sum(row.macs_per_sample or 0.0 for row in rows),
-        sample_rate=sample_rate,
-        sigma=effective_sigma(layers),
-        notes=(*notes, *([_TOO_WIDE] if taps is None else [])),
-    )
-
-
-def effective_sigma(layers: Sequence[Layer]) -> float | None:
-    """Standard deviation of the effective field of a chain with uniform weights, in inputs, along time.
-
-    Each layer adds the variance of its taps, ``(dilation * hop)^2 (kernel_size^2 - 1) / 12``. Source: Luo, Li, Urtasun
-    and Zemel 2016, arXiv:1701.04128. Residual branches are left out: they draw the field in further. None with a
-    transposed layer, whose outputs differ in the number of their taps.
-    """
-    if any(layer.time.transposed for layer in layers):
-        return None
-    variance, hop = 0, 1
-    for time in (layer.time for layer in layers):
-        variance += (time.dilation * hop) ** 2 * (time.kernel_size**2 - 1)
-        hop *= time.stride
-    return math.sqrt(variance / 12)
-
-
 def number(value: Fraction) -> int | float:
     """A fraction as JSON has it."""
     return value.numerator if value.denominator == 1 else float(value)
-
-
-def growth(field: Field, kernel_size: int | None, stride: int | None, dilation: int | None) -> Growth:
-    """The growth after a layer, from the field up to it."""
-    span, history, lookahead = _finite(field.receptive_field), _finite(field.history), _finite(field.lookahead)
-    return Growth(kernel_size, stride, dilation, span, history, lookahead, field.stride, _unbounded(field))
-
-
-def _row(layer: Layer, field: Field, band_field: Field | None) -> Row:
-    time, band = layer.time, layer.frequency
-    frequency = None
-    if band_field is not None:
-        frequency = growth(band_field, *((band.kernel_size, band.stride, band.dilation) if band else (None,) * 3))
-    return Row(
-        name=layer.name,
-        kind=layer.kind,
-        time=growth(field, time.kernel_size, time.stride, time.dilation),
-        frequency=frequency,
-        parameters=layer.parameters,
-        state_values=layer.state_values,
-        macs_per_sample=float(layer.macs / field.stride),
-    )
 
 
 def _unbounded(field: Field) -> Unbounded | None:

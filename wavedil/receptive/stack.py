@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from wavedil.receptive.answer import Answer, answer_for
+from wavedil.receptive.answer import Answer
+from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, Layer, bins_after, convolution, gated_block
 
 Padding = Literal["causal", "centred", "valid"]

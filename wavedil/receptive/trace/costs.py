@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from wavedil.receptive.answer import Growth, Row, growth
+from wavedil.receptive.answer import Growth, Row
 from wavedil.receptive.trace.fields import fitted, inner, intervals, of_one_side
 from wavedil.receptive.trace.program import Step
 from wavedil.receptive.trace.reach import Reach
@@ -85,7 +85,7 @@ def _growth(step: Step, axis: int, length: int) -> Growth:
         if field is None:
             stride = Fraction(length, len(where.starts)).limit_denominator(10_000)
             return Growth(*sizes, None, None, None, stride, "everything")
-    return growth(field, *sizes)
+    return Growth.of(field, *sizes)
 
 
 def _geometry(call: Call, reach: Reach, axis: int, length: int) -> tuple[int | None, int | None, int | None]:
