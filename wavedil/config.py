@@ -63,6 +63,8 @@ class AugmentConfig:
         noise_gain: largest linear gain of that noise, before ``gain_db``.
         frequency_warp: largest relative change of frequency either way, on log energies, as longer and shorter vocal
             tracts make; 0 is off.
+        style_probability: share of the clips whose bands take over, in part, the mean and the deviation over time of
+            another clip's, on log energies, as if its voice and microphone were mixed in.
         filter_db: largest gain either way of a random smooth filter, on log energies; 0 is off.
         time_masks: SpecAugment masks over time, on spectrogram models.
         time_mask_frames: largest width of each.
@@ -79,6 +81,7 @@ class AugmentConfig:
     noise_probability: float = 0.8
     noise_gain: float = 0.1
     frequency_warp: float = 0.0
+    style_probability: float = 0.0
     filter_db: float = 0.0
     time_masks: int = 0
     time_mask_frames: int = 10

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +14,8 @@ from wavedil.data.augment import (
     Augment,
     _spread_all,
     _spread_each,
-    filter_augment,
-    frequency_warp,
     noise_windows,
     plain,
-    spec_augment,
 )
 
 RATE = 16_000
@@ -306,50 +302,6 @@ def test_mixup_shares_spread_by_alpha() -> None:
     assert spreads[0] > spreads[1] > spreads[2]
 
 
-MASKS = AugmentConfig(time_masks=2, time_mask_frames=7, frequency_masks=1, frequency_mask_bins=5)
-
-
-@given(seeds, st.integers(1, 3), st.integers(0, 20), st.integers(0, 3), st.integers(0, 12))
-def test_spec_augment_masks_at_most_what_it_says(seed: int, n_time: int, frames: int, n_bands: int, bins: int) -> None:
-    features = torch.rand(8, 10, 30, generator=generator(seed)) + torch.arange(30)
-    kept = features.clone()
-    config = AugmentConfig(
-        time_masks=n_time, time_mask_frames=frames, frequency_masks=n_bands, frequency_mask_bins=bins
-    )
-    found = spec_augment(features, config, generator(seed))
-    assert torch.equal(features, kept)
-    changed = found != features
-    torch.testing.assert_close(found[changed], features.mean((1, 2))[:, None, None].expand_as(found)[changed])
-    # A frame or band is masked whole; what is left of the mask after taking those frames away are whole bands.
-    whole_frames = changed.all(dim=1)
-    whole_bands = changed.all(dim=2)
-    assert torch.equal(changed, whole_frames[:, None, :] | whole_bands[:, :, None])
-    if not whole_bands.all(dim=1).any():  # all bands masked is all frames masked
-        assert whole_frames.sum(dim=1).max() <= n_time * frames
-    if not whole_frames.all(dim=1).any():
-        assert whole_bands.sum(dim=1).max() <= n_bands * bins
-
-
-def test_spec_augment_masks_something_and_differently() -> None:
-    features = torch.rand(50, 40, 100, generator=generator())
-    found = spec_augment(features, MASKS, generator())
-    changed = found != features
-    assert changed.any(dim=(1, 2)).sum() > 40
-    assert len({tuple(row.flatten().tolist()) for row in changed}) > 40
-    assert torch.equal(found, spec_augment(features, MASKS, generator()))
-    assert not torch.equal(found, spec_augment(features, MASKS, generator(1)))
-
-
-def test_spec_augment_off_is_the_identity() -> None:
-    features = torch.rand(3, 4, 5)
-    assert torch.equal(spec_augment(features, OFF, generator()), features)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_spec_augment_keeps_the_dtype(dtype: torch.dtype) -> None:
-    assert spec_augment(torch.rand(3, 4, 5).to(dtype), MASKS, generator()).dtype == dtype
-
-
 @pytest.mark.gpu
 def test_a_gpu_gives_what_the_cpu_gives() -> None:
     noise, targets = clips(1, 200_000)[0], torch.arange(64) % 4
@@ -359,52 +311,8 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         augmentation = Augment(EVERYTHING, RATE, noise.to(device), 4, 1)
         found, probabilities = augmentation(waveforms.to(device), targets.to(device), generator())
         assert (found.device.type, probabilities.device.type) == (device, device)
-        masked = spec_augment(found.view(64, 40, 400), MASKS, generator())
-        assert masked.device.type == device
-        results.append((found.cpu(), probabilities.cpu(), masked.cpu()))
+        results.append((found.cpu(), probabilities.cpu()))
         on_device = torch.Generator(device).manual_seed(0)
         assert augmentation(waveforms.to(device), targets.to(device), on_device)[0].device.type == device
     for cpu, gpu in zip(*results, strict=True):
         torch.testing.assert_close(cpu, gpu, atol=1e-3, rtol=0)
-
-
-@given(seeds, st.floats(0.5, 20), st.integers(2, 60))
-def test_a_filter_is_smooth_constant_in_time_and_within_its_bounds(seed: int, decibels: float, bands: int) -> None:
-    energies = torch.randn(7, bands, 9, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    config = with_only(filter_db=decibels)
-    response = filter_augment(energies, config, generator(seed)) - energies
-    torch.testing.assert_close(response, response[..., :1].expand_as(response))
-    gains = response[..., 0] * 10 / np.log(10)
-    assert gains.abs().max() <= decibels + 1e-6
-    assert gains.abs().max() > 0.3 * decibels  # of so many numbers
-    steepest = 2 * decibels * 4 / max(bands - 1, 1)  # from one of five knots to the next
-    assert gains.diff(dim=1).abs().max() <= min(steepest, 2 * decibels) + 1e-6
-    assert torch.equal(filter_augment(energies, config, generator(seed)), energies + response)
-
-
-def test_a_filter_of_nothing_leaves_the_energies() -> None:
-    energies = torch.randn(2, 5, 4)
-    assert filter_augment(energies, OFF, generator()) is energies
-
-
-@given(seeds, st.floats(0.01, 0.3), st.integers(5, 80))
-def test_a_warp_multiplies_frequencies_within_its_bounds(seed: int, most: float, bands: int) -> None:
-    """Energies that are their band's own frequency show by which factor each band was read."""
-    centres = torch.linspace(100, 4000, bands).cumsum(0)
-    energies = centres[:, None].expand(20, bands, 3)
-    config = replace(OFF, frequency_warp=most)
-    warped = frequency_warp(energies, config, centres, torch.Generator().manual_seed(seed))
-    factors = (warped / energies)[:, 1:]
-    inside = (warped[:, 1:] > centres[0]) & (warped[:, 1:] < centres[-1] * 0.999)
-    for clip, within in zip(factors, inside, strict=True):
-        if within.any():
-            assert clip[within].max() - clip[within].min() < 1e-3
-            assert 1 - most - 1e-4 <= float(clip[within].mean()) <= 1 + most + 1e-4
-    assert warped.min() >= centres[0]
-    assert warped.max() <= centres[-1]
-    assert len({round(float(clip[1, 0]), 3) for clip in warped}) > 3
-
-
-def test_a_warp_of_nothing_leaves_the_energies() -> None:
-    energies = torch.randn(3, 10, 4)
-    assert frequency_warp(energies, OFF, torch.arange(10.0), torch.Generator()) is energies

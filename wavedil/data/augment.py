@@ -1,6 +1,5 @@
 """Augmentation of clips in batches, on the device that they are on, with all chance from one generator."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor
 from wavedil.config import AugmentConfig
 
 _FULL_SCALE = 32768.0
-_FILTER_KNOTS = 5
 _PIECES = 16  # at most, of a row whose speed changes
 _SAME_SPEED = 8  # clips in turn, whose samples are then read at the same places: half the time of each by itself
 _BLOCK = 16  # clips at once on a CPU: their buffers stay in its cache, and the allocator gives no pages back
@@ -76,7 +74,7 @@ class Augment:
 
     def _draw(self, targets: Tensor, n_windows: int, generator: torch.Generator) -> "_Draws":
         config = self.config
-        chances = _uniform(9, len(targets), generator, targets.device)
+        chances = uniform(9, len(targets), generator, targets.device)
         cut = (chances[7] * (self.max_cut + 1)).long() * (chances[8] < config.cut_probability)
         gain = 10 ** (config.gain_db * (2 * chances[2] - 1) / 20)
         # A microphone's gain is that of the clip and of the noise in its room alike.
@@ -132,83 +130,7 @@ def noise_windows(noise: Tensor, samples: int) -> Tensor:
     return noise.unfold(0, samples, 1)
 
 
-def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Mask bands of time and frequency by each clip's mean. Source: Park 2019, arXiv:1904.08779, without the warping.
-
-    Args:
-        features: ``(batch, channels, frames)``, such as log-mel; left as they are.
-        config: number and largest width of the masks; the widths are uniform from 0 up.
-        generator: on any device.
-
-    Returns:
-        Masked features of the same shape, dtype and device.
-    """
-    batch, channels, frames = features.shape
-    mask = torch.zeros(1, 1, 1, dtype=torch.bool, device=features.device)
-    for _ in range(config.time_masks if config.time_mask_frames else 0):
-        mask = mask | _bands(batch, frames, config.time_mask_frames, generator, features.device)[:, None, :]
-    for _ in range(config.frequency_masks if config.frequency_mask_bins else 0):
-        mask = mask | _bands(batch, channels, config.frequency_mask_bins, generator, features.device)[:, :, None]
-    return torch.where(mask, features.mean(dim=(1, 2), keepdim=True), features)
-
-
-def filter_augment(log_energies: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Filter each clip by a random smooth response, as microphones, rooms and throats do.
-
-    Source: Nam, Kim and Park 2022, "FilterAugment", arXiv:2110.03282, the linear type, with knots at equal distances.
-
-    Args:
-        log_energies: ``(batch, bands, frames)``, natural logarithms; left as they are.
-        config: the largest gain of the response at its knots, in dB.
-        generator: on any device.
-
-    Returns:
-        Filtered energies of the same shape, dtype and device.
-    """
-    if not config.filter_db:
-        return log_energies
-    batch, bands, _ = log_energies.shape
-    decibels = config.filter_db * (2 * _uniform(_FILTER_KNOTS, batch, generator, log_energies.device).T - 1)
-    response = F.interpolate(decibels[:, None], size=bands, mode="linear", align_corners=True)[:, 0, :, None]
-    return log_energies + (response * (math.log(10) / 10)).to(log_energies.dtype)
-
-
-def frequency_warp(log_energies: Tensor, config: AugmentConfig, centres: Tensor, generator: torch.Generator) -> Tensor:
-    """Stretch each clip along frequency by a random factor, as a longer or shorter vocal tract does.
-
-    Source: Jaitly and Hinton 2013, "Vocal tract length perturbation"; here by interpolation between mel bands.
-
-    Args:
-        log_energies: ``(batch, bands, frames)``; left as they are.
-        config: the largest relative change either way.
-        centres: of the bands, in Hz, ``(bands,)``, rising.
-        generator: on any device.
-
-    Returns:
-        Warped energies of the same shape, dtype and device; beyond the outermost bands these are repeated.
-    """
-    if not config.frequency_warp:
-        return log_energies
-    batch, bands, frames = log_energies.shape
-    factor = 1 + config.frequency_warp * (2 * _uniform(1, batch, generator, log_energies.device)[0] - 1)
-    wanted = factor[:, None].to(centres.dtype) * centres
-    above = torch.searchsorted(centres, wanted).clamp(1, bands - 1)
-    low, high = centres[above - 1], centres[above]
-    share = ((wanted - low) / (high - low)).clamp(0, 1).to(log_energies.dtype)[:, :, None]
-    index = above[:, :, None].expand(-1, -1, frames)
-    return torch.lerp(log_energies.gather(1, index - 1), log_energies.gather(1, index), share)
-
-
-def _bands(batch: int, length: int, widest: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One random band a clip: ``(batch, length)`` bool."""
-    width, start = _uniform(2, batch, generator, device)[:, :, None]
-    width = (width * (min(widest, length) + 1)).long()
-    start = (start * (length - width + 1)).long()
-    positions = torch.arange(length, device=device)
-    return (positions >= start) & (positions < start + width)
-
-
-def _uniform(rows: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
+def uniform(rows: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Numbers in [0, 1) ``(rows, batch)``, in float64 so that ``number * n`` reaches each of many integers."""
     return torch.rand(rows, batch, generator=generator, dtype=torch.float64, device=generator.device).to(device)
 

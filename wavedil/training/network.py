@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, TrainConfig
-from wavedil.data.augment import filter_augment, frequency_warp, spec_augment
+from wavedil.data.spectrogram_augment import filter_augment, frequency_warp, mix_style, spec_augment
 from wavedil.features import LogMel, mel_edges
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers.interleave import can_interleave
@@ -55,6 +55,7 @@ class TrainingNetwork(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
             features = self.model.features(waveforms)
             features = frequency_warp(features, self.augment, self.centres, generator)
+            features = mix_style(features, self.augment, generator)
             features = filter_augment(features, self.augment, generator)
             return spec_augment(features, self.augment, generator)
 

@@ -31,6 +31,7 @@ RANGES: dict[str, Range] = {
     "augment.noise_probability": PROBABILITY,
     "augment.noise_gain": NOT_NEGATIVE,
     "augment.frequency_warp": BELOW_ONE,
+    "augment.style_probability": PROBABILITY,
     "augment.filter_db": NOT_NEGATIVE,
     "augment.time_masks": NOT_NEGATIVE,
     "augment.time_mask_frames": NOT_NEGATIVE,
