@@ -33,6 +33,14 @@ def test_a_word_is_heard_and_the_console_stays_quiet(capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_second_synthesiser_begins_as_the_first_did():
+    first = Espeak()
+    length = len(first.speak("seven"))
+    first.set_voice("gmw/en-029", "f4")
+    first.speak("seven")
+    assert abs(len(Espeak().speak("seven")) - length) < 0.05 * length
+
+
 def test_nothing_to_say_is_silence(voice: Espeak):
     assert not voice.speak("").any()
 

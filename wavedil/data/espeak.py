@@ -21,6 +21,7 @@ _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 
 _BUFFER_MS = 1000
+_FIRST_VOICE = "gmw/en"  # the library's own, which it loses where it is initialised again
 # Full volume of the louder voices overflows 16 bits, which espeak-ng answers with a gain that changes within the word.
 _UNCLIPPED_VOLUME = 25
 
@@ -69,6 +70,7 @@ class Espeak:
         self._library.espeak_ng_SetRandSeed(0)  # of breath noise; the library takes the time of day
         self._callback = _SynthCallback(self._collect)  # kept: ctypes does not hold on to it
         self._library.espeak_SetSynthCallback(self._callback)
+        self.set_voice(_FIRST_VOICE)
 
     def set_voice(self, accent: str, variant: str | None = None) -> None:
         """Choose an accent, such as ``gmw/en-US``, and a variant of it, such as ``f3``.
