@@ -151,13 +151,15 @@ def convolve(
         dtype = torch.get_autocast_dtype(kind)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    if x.shape[1] == groups == weight.shape[0] and weight[0].numel() > 1:
-        if weight.shape[2] > 1 and x.shape[2] * weight.shape[3] <= _MOST_ROWS:
-            y = _by_band_matrix(x, weight, stride, dilation, padding)
-        else:
-            y = cast(Tensor, _Depthwise.apply(F.pad(x, (0, 0, *padding)), weight, stride, dilation))
+    depthwise = x.shape[1] == groups == weight.shape[0] and weight[0].numel() > 1
+    if depthwise and weight.shape[2] > 1 and x.shape[2] * weight.shape[3] <= _MOST_ROWS:
+        y = _by_band_matrix(x, weight, stride, dilation, padding)
         return y if bias is None else y + bias[:, None, None]
-    x = F.pad(x, (0, 0, *padding)) if any(padding) else x
+    if any(padding):  # none would copy the signal too
+        x = F.pad(x, (0, 0, *padding))
+    if depthwise:
+        y = cast(Tensor, _Depthwise.apply(x, weight, stride, dilation))
+        return y if bias is None else y + bias[:, None, None]
     if groups == 1 and x.dtype == torch.bfloat16:
         return cast(Tensor, _Product.apply(x, weight, bias, stride, dilation))
     return F.conv2d(x, weight, bias, (stride, 1), 0, dilation, groups)

@@ -21,7 +21,7 @@ class TrainingNetwork(nn.Module):
 
     Args:
         model: shares its weights.
-        augment: warps, filters and masks of the spectrogram.
+        augment: warps, styles, filters and masks of the spectrogram.
         compiled: whether to run through torch.compile.
         as_one: whether the batch runs as one interleaved signal.
     """
