@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import torch
 from tiny import SAMPLE_RATE, SAMPLES, WORDS, tiny_config
 
 from wavedil.config import TrainConfig
+from wavedil.data.augment import Augment
 from wavedil.models import KeywordModel, build_model
 from wavedil.training.cuda_graph import choose_cuda_graph
 from wavedil.training.distributed import Process
@@ -108,3 +110,18 @@ def test_frequencies_are_warped_by_the_generator() -> None:
     first, again, other = (network(waveforms, _seeded(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
+def test_all_that_augments_is_on_the_device_of_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # this device has none
+    every = {"cut_probability": 0.5, "cut_ms": 20.0, "frequency_warp": 0.1, "style_probability": 0.5, "filter_db": 5.0}
+    config = replace(CONFIG.augment, noise_probability=0.5, frequency_masks=1, **every)
+    device = torch.device("meta")  # what is elsewhere cannot meet it, as on a GPU
+    augment = Augment(config, SAMPLE_RATE, torch.zeros(2 * SAMPLES, dtype=torch.int16), len(WORDS))
+    waveforms, _ = augment(
+        torch.zeros(4, SAMPLES, device=device), torch.zeros(4, dtype=torch.int64, device=device), _seeded(0)
+    )
+    logits = TrainingNetwork(_model(name).to(device), config)(waveforms, _seeded(0))
+    assert logits.device == device
+    assert logits.shape == (4, len(WORDS))

@@ -15,7 +15,23 @@ from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import Trainer, train
 from wavedil.training.step import TrainingStep
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning"),  # by torch.compile itself, torch 2.11
+]
+
+# All that augments, since each part brings tensors of its own, which must be where the clips are.
+AUGMENT = {
+    "noise_probability": 0.5,
+    "cut_probability": 0.5,
+    "cut_ms": 20.0,
+    "frequency_warp": 0.1,
+    "style_probability": 0.5,
+    "filter_db": 5.0,
+    "time_masks": 1,
+    "frequency_masks": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +63,7 @@ def test_between_the_epochs_nothing_waits_for_the_device(
     watch(TrainingStep, "__call__", lambda step: step.state.step)
     watch(Trainer, "_between_steps", lambda trainer: trainer.state.step)
     options = {"device": "cuda", "compile": "off", "cuda_graph": cuda_graph, "log_every": 1}
-    train(tiny_config(corpus, tmp_path / "run", train=options, model={"name": name}))
+    train(tiny_config(corpus, tmp_path / "run", train=options, model={"name": name}, augment=AUGMENT))
     assert max(watched) > settled
 
 
@@ -56,7 +72,8 @@ def test_a_captured_step_trains_as_the_step_itself(corpus: Path, tmp_path: Path)
     for cuda_graph in ("off", "on"):
         # SGD, since AdamW makes whole steps of gradients that are only rounding; float32 for the same reason.
         options = {"device": "cuda", "compile": "off", "precision": "float32", "optimizer": "sgd"}
-        config = tiny_config(corpus, tmp_path / cuda_graph, train=options | {"cuda_graph": cuda_graph})
+        options |= {"cuda_graph": cuda_graph}
+        config = tiny_config(corpus, tmp_path / cuda_graph, train=options, augment=AUGMENT)
         train(config)
         states.append(final_state(tmp_path / cuda_graph))
     plain, captured = (state["model"] for state in states)
@@ -66,7 +83,8 @@ def test_a_captured_step_trains_as_the_step_itself(corpus: Path, tmp_path: Path)
 
 
 def test_a_captured_adamw_is_resumed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(corpus, tmp_path / "run", train={"device": "cuda", "compile": "off", "cuda_graph": "on"})
+    options = {"device": "cuda", "compile": "off", "cuda_graph": "on"}
+    config = tiny_config(corpus, tmp_path / "run", train=options, augment=AUGMENT)
     monkeypatch.setattr(TrainingStep, "__call__", TrainingStep.__call__)  # put back after the test
     before_call(TrainingStep, "__call__", 8, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(TrainingInterruptedError):
@@ -77,7 +95,7 @@ def test_a_captured_adamw_is_resumed(corpus: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_run_with_all_that_pays_on_the_device_is_resumed_and_reports(corpus: Path, tmp_path: Path) -> None:
-    config = tiny_config(corpus, tmp_path / "run", train={"device": "cuda"})
+    config = tiny_config(corpus, tmp_path / "run", train={"device": "cuda"}, augment=AUGMENT)
     train(config)
     before = final_state(tmp_path / "run")
     report = json.loads(train(config, resume=True).read_text())

@@ -36,7 +36,8 @@ class TrainingNetwork(nn.Module):
         if model.has_spectrogram:
             front: LogMel | FilterEnergies = model.front  # type: ignore[assignment]
             edges = mel_edges(cast(int, front.sample_rate), front.config)
-            self.register_buffer("centres", edges[1:-1].float(), persistent=False)
+            device = next(model.parameters()).device
+            self.register_buffer("centres", edges[1:-1].float().to(device), persistent=False)
         # Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
         # leaves to eager kernels anyway.
         function = model.classify if model.has_spectrogram else model.clip_logits
