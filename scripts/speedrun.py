@@ -23,6 +23,7 @@ from wavedil.config import Config  # noqa: E402
 from wavedil.data.clips import Splits, load_splits  # noqa: E402
 from wavedil.training.checkpoint import git_revision  # noqa: E402
 from wavedil.training.config import load_config  # noqa: E402
+from wavedil.training.cuda_graph import choose_cuda_graph  # noqa: E402
 from wavedil.training.distributed import Process, join  # noqa: E402
 from wavedil.training.interrupt import Interrupts  # noqa: E402
 from wavedil.training.loop import Trainer  # noqa: E402
@@ -120,7 +121,8 @@ def conditions(trainer: Trainer) -> dict[str, Any]:
         "words": len(trainer.labels),
         "epochs": config.train.epochs,
         "batch_size": trainer.order.batch_size,
-        "cuda_graph": config.train.cuda_graph,
+        "compiled": trainer.train_step.compiled,
+        "cuda_graph": choose_cuda_graph(config.train, trainer.process),
         "seed": config.seed,
     }
 

@@ -17,6 +17,7 @@ from tutorial_loop import tutorial_steps
 
 from wavedil.config import Config
 from wavedil.data.clips import load_splits
+from wavedil.training.cuda_graph import choose_cuda_graph
 from wavedil.training.distributed import Process, choose_device, join
 from wavedil.training.interrupt import Interrupts
 from wavedil.training.loop import Trainer
@@ -24,12 +25,13 @@ from wavedil.training.memory import keep_freed_memory
 from wavedil.training.run_folder import RunFolder
 
 TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32", "wavedil"
-GRAPH, PLAIN_GRAPH = "wavedil, CUDA graph", "wavedil, CUDA graph, not compiled"
+MORE_WORKERS = "the tutorials' with 8 workers"
+NO_GRAPH, NOT_COMPILED = "wavedil, without the CUDA graph", "wavedil, not compiled"
 PROCESSES = "wavedil, a process for each thread"
 OPTIONS: dict[str, dict[str, Any]] = {
     EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"},
-    GRAPH: {"cuda_graph": "on"},
-    PLAIN_GRAPH: {"cuda_graph": "on", "compile": "off"},
+    NO_GRAPH: {"cuda_graph": "off"},
+    NOT_COMPILED: {"compile": "off"},
 }
 
 
@@ -118,17 +120,18 @@ def contestant(
 ) -> None:
     """The body of a contestant's process: train as many steps as it is asked for, and say how long they took."""
     os.environ.update(environment or {})
-    device = _set_up(config, tutorial=name == TUTORIAL)
+    tutorial = name in (TUTORIAL, MORE_WORKERS)
+    device = _set_up(config, tutorial)
     try:
         splits = load_splits(config.data, ("training",))
         config = replace(config, train=replace(config.train, **OPTIONS.get(name, {})))
         with join(config.train.device) as process:
-            if name == TUTORIAL:
+            if tutorial:
                 steps = tutorial_steps(config, splits, device, workers)
             else:
                 steps = our_steps(Trainer(config, RunFolder("."), splits, process, Interrupts()))
             while (asked := connection.recv()) is not None:
-                connection.send(_timed(steps, device, *asked))
+                connection.send(_timed(steps, device, 2 * workers + 1, asked))
     except Exception as error:
         connection.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
@@ -169,7 +172,7 @@ def inspected(connection: Connection, config: Config, repeats: int) -> None:
             "batch_size": trainer.order.batch_size,
             "precision": str(step.dtype).removeprefix("torch."),
             "compiled": step.compiled,
-            "cuda_graph": config.train.cuda_graph,
+            "cuda_graph": choose_cuda_graph(config.train, Process(device=device)),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "macs": counter.get_total_flops() // 2,
             "peak_flops": peak_flops(step.dtype, device),

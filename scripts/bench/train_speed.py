@@ -4,7 +4,8 @@
 
 Each contestant trains in a process of its own, as a user's would, and they take turns, so that a busy machine is busy
 for all. What a turn begins with is not counted: the tutorial's workers fetch ahead while the others run. On CUDA the
-step as one graph takes part too; on a CPU, a process of one thread for each thread, as torchrun starts them. A training
+tutorial's loop with more workers takes part too, and ours without its parts; on a CPU, a process of one thread for each
+thread, as torchrun starts them. A training
 step is counted as 6 operations for each multiply-add of the forward pass, Fourier transforms left out; the peak is that
 of a large product of matrices in the same precision, measured here.
 """
@@ -19,7 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from contestants import EAGER, GRAPH, OURS, PLAIN_GRAPH, PROCESSES, TUTORIAL, Rival, Team, contestant, inspected
+from contestants import (
+    EAGER,
+    MORE_WORKERS,
+    NO_GRAPH,
+    NOT_COMPILED,
+    OURS,
+    PROCESSES,
+    TUTORIAL,
+    Rival,
+    Team,
+    contestant,
+    inspected,
+)
 from tutorial_loop import tutorial_workers
 
 from wavedil.config import Config
@@ -52,16 +65,19 @@ def measure(config: Config, workers: int | None, repeats: int, steps: int) -> di
     device = choose_device(config.train.device)
     if workers is None:
         workers = tutorial_workers(device)
-    names = [TUTORIAL, EAGER, OURS, *([GRAPH, PLAIN_GRAPH] if device.type == "cuda" else [])]
+    names = [TUTORIAL, EAGER, OURS]
     context = multiprocessing.get_context("spawn")
     facts = inspect(Rival(context, inspected, config, repeats))
     rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
+    if device.type == "cuda":
+        rivals[MORE_WORKERS] = Rival(context, contestant, MORE_WORKERS, config, 8)
+        rivals |= {name: Rival(context, contestant, name, config, workers) for name in (NO_GRAPH, NOT_COMPILED)}
     threads = config.train.threads or torch.get_num_threads()
     if device.type == "cpu" and threads > 1:
         alone = replace(config, train=replace(config.train, threads=1))
         rivals[PROCESSES] = Team(threads, context, contestant, PROCESSES, alone, workers)
     try:
-        facts |= {"workers": workers, "rows": take_turns(rivals, repeats, steps, warm_up=2 * workers + 1)}
+        facts |= {"workers": workers, "rows": take_turns(rivals, repeats, steps)}
     finally:
         for rival in rivals.values():
             rival.stop()
@@ -78,7 +94,7 @@ def inspect(inspector: Rival) -> dict[str, Any]:
         inspector.stop()
 
 
-def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int, warm_up: int) -> list[dict[str, Any]]:
+def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int) -> list[dict[str, Any]]:
     """A row for each contestant; one that fails has its error in it, and the others go on."""
     turns: dict[str, list[Turn]] = {name: [] for name in rivals}
     errors: dict[str, str] = {}
@@ -87,7 +103,7 @@ def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int, warm
             if name in errors:
                 continue
             try:
-                rival.ask((warm_up, steps))
+                rival.ask(steps)
                 turns[name].append(rival.answer())
             except RuntimeError as error:
                 errors[name] = str(error)
@@ -110,7 +126,7 @@ def take_turns(rivals: "dict[str, Rival | Team]", repeats: int, steps: int, warm
 
 def table(results: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    kind = ", ".join([results["precision"], *(["compiled"] if results["compiled"] else [])])
+    kind = ", ".join([results["precision"], *(name for name in ("compiled", "cuda_graph") if results[name])])
     lines = [
         f"`{results['model']}`, {results['parameters']:,} parameters, {results['macs'] / 1e6:.1f}M multiply-adds a "
         f"clip, batches of {results['batch_size']}; {results['device']}, {results['threads']} threads, "
@@ -119,7 +135,7 @@ def table(results: dict[str, Any]) -> str:
         "| training loop | examples/s (median, range) | times (a) | times (b) | CPU ms an example, workers left out |",
         "|---|---|---|---|---|",
     ]
-    for row, mark in zip(results["rows"], ("(a) ", "(b) ", "", "", ""), strict=False):
+    for row, mark in zip(results["rows"], ("(a) ", "(b) ", *[""] * len(results["rows"])), strict=False):
         if "error" in row:
             lines.append(f"| {mark}{row['name']} | failed: {row['error']} | | | |")
             continue

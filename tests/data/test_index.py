@@ -58,7 +58,8 @@ def test_each_split_is_in_one_piece_and_the_order_is_stable(tmp_path: Path) -> N
 def test_lists_are_followed(tmp_path: Path) -> None:
     names = write_words(tmp_path, ["go", "stop"], 4)
     (tmp_path / "validation_list.txt").write_text(f"{names[0]}\n\ngo/not-there.wav\n")
-    (tmp_path / "testing_list.txt").write_text(f"{names[5]}\r\n")
+    transcoded = names[5].replace(".wav", ".opus")
+    (tmp_path / "testing_list.txt").write_text(f"{transcoded}\r\n")
     splits = {clip.name: clip.split for clip in folder_index(tmp_path).clips}
     assert splits.pop(names[0]) == "validation"
     assert splits.pop(names[5]) == "testing"

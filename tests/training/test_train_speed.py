@@ -112,14 +112,14 @@ def test_its_spectrogram_has_our_frames(bench: SimpleNamespace, config: Config, 
 
 @pytest.mark.parametrize("name", ["TUTORIAL", "EAGER", "OURS"])
 def test_a_contestant_counts_what_it_was_asked_for(bench: SimpleNamespace, config: Config, name: str) -> None:
-    connection: Any = FakeConnection((1, 2), (0, 1))
+    connection: Any = FakeConnection(2, 1)
     bench.contestants.contestant(connection, getattr(bench.contestants, name), config, 0)
     assert [examples for examples, *_ in connection.answers] == [2 * config.train.batch_size, config.train.batch_size]
     assert all(seconds > 0 for _, seconds, _ in connection.answers)
 
 
 def test_a_contestant_that_fails_says_why(bench: SimpleNamespace, config: Config, monkeypatch: Any) -> None:
-    connection: Any = FakeConnection((1, 2))
+    connection: Any = FakeConnection(2)
 
     def broken(*_: Any) -> None:
         raise RuntimeError("no such kernel\nand more")
@@ -162,7 +162,7 @@ def test_rates_are_medians_of_the_counted_turns_and_a_failure_stays_alone(bench:
     slow = FakeRival((10, 100.0, 1.0), (10, 1.0, 1.0), (10, 2.0, 1.0), (10, 10.0, 1.0))
     fast = FakeRival((10, 100.0, 1.0), (10, 0.1, 1.0), (10, 0.5, 1.0), (10, 1.0, 1.0))
     rivals = {"a": slow, "b": fast, "c": FakeRival((10, 1.0, 1.0), "out of memory")}
-    rows = bench.train_speed.take_turns(rivals, 3, 1, 1)
+    rows = bench.train_speed.take_turns(rivals, 3, 1)
     assert [row.get("examples_per_second") for row in rows] == [5.0, 20.0, None]
     assert (rows[1]["times_tutorial"], rows[0]["times_eager"], rows[1]["cpu_ms"]) == (4.0, 0.25, 100.0)
     assert rows[2] == {"name": "c", "error": "out of memory"}

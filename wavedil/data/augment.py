@@ -1,6 +1,6 @@
 """Augmentation of clips in batches, on the device that they are on, with all chance from one generator."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ class Augment:
         noise: ``(samples,)`` int16, background noise; None or empty mixes none and makes no silence.
         n_classes: size of the target distributions.
         silence_index: the class whose waveforms are replaced by noise with a gain in [0, 1].
+        compiled: whether what follows the draws runs through torch.compile, as it should on a GPU: a few kernels then,
+            for dozens that each read and write all samples.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Augment:
         noise: Tensor | None,
         n_classes: int,
         silence_index: int | None = None,
+        compiled: bool = False,
     ) -> None:
         self.config = config
+        self._render = torch.compile(self._render_all) if compiled else self._render_all
         self.max_shift = round(config.shift_ms * sample_rate / 1000)
         self.max_cut = round(config.cut_ms * sample_rate / 1000) if config.cut_probability else 0
         self.noise = noise if noise is not None and len(noise) else None
@@ -62,11 +66,7 @@ class Augment:
         mixed = torch.empty(batch, samples, device=device)
         size = _BLOCK if device.type == "cpu" else max(batch, 1)
         for part in [slice(start, start + size) for start in range(0, batch, size)]:
-            rows = self._move(waveforms[part], draws.shift[part], draws.speed[part])
-            torch.mul(rows, _scale(draws.gain[part], waveforms), out=mixed[part])
-            if windows is not None:
-                noise = windows.index_select(0, draws.noise_start[part]).float()
-                mixed[part].addcmul_(noise, _scale(draws.noise_gain[part], windows))
+            self._render(mixed[part], waveforms[part], windows, *(values[part] for values in draws))
         probabilities = F.one_hot(targets, self.n_classes).float()
         if self.config.mixup:
             mixed, probabilities = _mixup(mixed, probabilities, self.config.mixup, generator)
@@ -92,6 +92,22 @@ class Augment:
             noise_start=(chances[5] * n_windows).long(),
         )
 
+    def _render_all(
+        self,
+        mixed: Tensor,
+        waveforms: Tensor,
+        windows: Tensor | None,
+        shift: Tensor,
+        speed: Tensor,
+        gain: Tensor,
+        noise_gain: Tensor,
+        noise_start: Tensor,
+    ) -> None:
+        """Fill ``mixed``; nothing is drawn here."""
+        torch.mul(self._move(waveforms, shift, speed), _scale(gain, waveforms), out=mixed)
+        if windows is not None:
+            mixed.addcmul_(windows.index_select(0, noise_start).float(), _scale(noise_gain, windows))
+
     def _move(self, rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
         if self.config.speed:
             return _warp(rows, shift, speed)
@@ -99,8 +115,7 @@ class Augment:
         return _shift(rows, shift, most).float() if most else rows.float()
 
 
-@dataclass(frozen=True)
-class _Draws:
+class _Draws(NamedTuple):
     """What chance decided for each clip of a batch, each ``(batch,)``; shift and start in samples."""
 
     shift: Tensor

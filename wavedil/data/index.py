@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, get_args
 
 from wavedil.data.labels import BACKGROUND
@@ -50,10 +50,10 @@ class ClipIndex:
 def folder_index(root: str | Path, split: Split | None = None) -> ClipIndex:
     """Index a folder of ``<word>/<recording>``, in any format that soundfile reads.
 
-    ``validation_list.txt`` and ``testing_list.txt`` (lines of ``<word>/<file>``) are followed where there is one, the
-    other clips then being for training. Without them each speaker (the part of the file name before ``_nohash_``) or
-    else each file goes by a hash of its name to training (80%), validation (10%) or testing (10%), so that a clip's
-    split never changes when others come and go.
+    ``validation_list.txt`` and ``testing_list.txt`` (lines of ``<word>/<file>``, whose suffix does not count, since
+    recordings are transcoded) are followed where there is one, the other clips then being for training. Without them
+    each speaker (the part of the file name before ``_nohash_``) or else each file goes by a hash of its name to
+    training (80%), validation (10%) or testing (10%), so that a clip's split never changes when others come and go.
 
     Args:
         root: the folder; recordings in ``_background_noise_`` are noise.
@@ -66,13 +66,13 @@ def folder_index(root: str | Path, split: Split | None = None) -> ClipIndex:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected one of <word>/<recording>")
-    listed: dict[str, Split] = {name: of for of in LISTS for name in read_list(root, of)}
+    listed: dict[PurePath, Split] = {PurePath(name).with_suffix(""): of for of in LISTS for name in read_list(root, of)}
     follow_lists = any((root / file).is_file() for file in LISTS.values())
     clips = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name != BACKGROUND):
         for path in recordings(folder):
             default: Split = "training" if follow_lists else split_of(path)
-            chosen = split or listed.get(f"{folder.name}/{path.name}", default)
+            chosen = split or listed.get(PurePath(folder.name, path.stem), default)
             clips.append(Clip(path, folder.name, speaker_of(path), chosen))
     if not clips:
         raise ValueError(f"{root}: expected recordings in <word>/<file>.wav (or flac, ogg, mp3, ...), found none")

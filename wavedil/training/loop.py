@@ -22,6 +22,7 @@ from wavedil.training.evaluation import evaluate
 from wavedil.training.history import EpochRow, Events, write_metrics
 from wavedil.training.interrupt import Interrupts, TrainingInterruptedError
 from wavedil.training.memory import keep_freed_memory
+from wavedil.training.network import choose_compile
 from wavedil.training.progress import Progress
 from wavedil.training.readback import Readback
 from wavedil.training.report import write_report
@@ -112,7 +113,9 @@ class Trainer:
         self.state = TrainingState(model, config.train)
         teacher = make_teacher(config.train, self.labels, config.data.sample_rate, device)
         silence = splits.labels.index(SILENCE)
-        augment = Augment(config.augment, config.data.sample_rate, splits.noise.to(device), len(self.labels), silence)
+        compiled = device.type == "cuda" and choose_compile(config.train, device)
+        noise, rate = splits.noise.to(device), config.data.sample_rate
+        augment = Augment(config.augment, rate, noise, len(self.labels), silence, compiled)
         self.train_step = TrainingStep(config, self.state, augment, self.order.steps, process, teacher)
 
     def fit(self) -> None:
