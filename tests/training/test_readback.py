@@ -21,11 +21,12 @@ def test_a_later_question_replaces_one_that_was_not_taken() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_tensor_on_the_device_comes_without_waiting() -> None:
     readback, tensor = Readback(), torch.ones(2, device="cuda")
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         torch.cuda._sleep(200_000_000)  # cycles, about a tenth of a second
         readback.ask(tensor, "step 1")
         assert readback.take() is None
