@@ -54,9 +54,11 @@ def mix_style(log_energies: Tensor, config: AugmentConfig, generator: torch.Gene
     share = (share * (chance < config.style_probability)).to(log_energies.dtype)[:, None, None]
     other = torch.randperm(batch, generator=generator, device=generator.device).to(device)
     mean = log_energies.mean(2, keepdim=True)
-    deviation = log_energies.std(2, correction=0, keepdim=True) + _LEAST_DEVIATION
+    centred = log_energies - mean
+    # Not Tensor.std, which takes a CPU ten times as long.
+    deviation = centred.square().mean(2, keepdim=True).sqrt() + _LEAST_DEVIATION
     scale = torch.lerp(torch.ones_like(deviation), deviation[other] / deviation, share)
-    return (log_energies - mean) * scale + torch.lerp(mean, mean[other], share)
+    return centred * scale + torch.lerp(mean, mean[other], share)
 
 
 def filter_augment(log_energies: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
