@@ -211,7 +211,7 @@ class TrainConfig:
         device: "auto" takes a CUDA device where there is one.
         precision: "auto" takes bfloat16 where measurement says it pays.
         compile: likewise for torch.compile.
-        cuda_graph: "auto" captures the step as one CUDA graph, where one process trains on a CUDA device.
+        cuda_graph: "auto" captures the step as one CUDA graph where a single process trains on a CUDA device.
         threads: of the CPU; 0 leaves torch's choice.
         checkpoint_minutes: also checkpoint inside an epoch when this much time has passed.
         log_every: steps between plain progress lines off a terminal.
@@ -232,7 +232,7 @@ class TrainConfig:
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    cuda_graph: Literal["auto", "on", "off"] = "auto"
+    cuda_graph: Literal["auto", "off"] = "auto"
     threads: int = 0
     checkpoint_minutes: float = 5.0
     log_every: int = 50

@@ -5,9 +5,8 @@
 Each contestant trains in a process of its own, as a user's would, and they take turns, so that a busy machine is busy
 for all. What a turn begins with is not counted: the tutorial's workers fetch ahead while the others run. On CUDA the
 tutorial's loop with more workers takes part too, and ours without its parts; on a CPU, a process of one thread for each
-thread, as torchrun starts them. A training
-step is counted as 6 operations for each multiply-add of the forward pass, Fourier transforms left out; the peak is that
-of a large product of matrices in the same precision, measured here.
+thread, as torchrun starts them. A training step is counted as 6 operations for each multiply-add of the forward pass,
+Fourier transforms left out; the peak is that of a large product of matrices in the same precision, measured here.
 """
 
 import argparse

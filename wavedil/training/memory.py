@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Keep large blocks for reuse instead of returning each to the system.
 
     Every step on a CPU allocates the same buffers of some megabytes; by default glibc maps and unmaps them each time,
-    and the page faults cost up to half of the feature extraction (docs/results/keyword_spotting.md). Torch is told to ask
-    for huge pages too, which takes effect if it has not yet allocated anything large.
+    and the page faults cost up to half of the feature extraction (docs/results/training_speed.md). Torch is told to ask
+    for huge pages too, which it does if it has not yet allocated anything.
 
     Returns:
         Whether the C library could be told; False where it is not glibc.
