@@ -5,7 +5,7 @@
 #                        [--parts "tests speed race train"] [--batch 512] [--target 0.97] [--device cuda]
 #                        [--limit SECONDS] [--quick] [-- --key value ...]
 #
-# It unpacks the clips, runs the gpu tests, and for each config train_speed in batches of --batch, speedruns of three seeds,
+# It unpacks the clips as WAV, runs the gpu tests, and for each config train_speed in batches of --batch, speedruns of three seeds,
 # not compiled, and a training; nothing is downloaded. OUT/gpu.json and OUT/gpu.md hold what came out, OUT/*.log all that
 # was printed. What follows "--" goes to all three. A part that fails or takes longer than the limit is noted, and the
 # others go on; the status is then 1. --quick with --device cpu is a dry run of a minute.
@@ -63,6 +63,7 @@ if [[ -f $clips ]]; then
   root=$out/clips
   mkdir -p "$root"
   part unpack tar -xf "$(realpath "$clips")" -C "$root"
+  part as_wav "$python" scripts/bench/as_wav.py "$root"
 fi
 root=$(realpath "$root")
 found=$(find "$root" -maxdepth 3 -type d -name SpeechCommands -print -quit)

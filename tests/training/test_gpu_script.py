@@ -8,7 +8,9 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from tiny import tiny_config, write_corpus
 
 from wavedil.training.config import save_toml
@@ -60,6 +62,18 @@ def test_the_table_shows_what_is_there_and_what_failed(tmp_path: Path, monkeypat
     assert json.loads((tmp_path / "gpu.json").read_text())["configs"]["a"]["speedruns"] == races
 
 
+def test_recordings_become_wav_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCH)
+    (tmp_path / "go").mkdir()
+    samples = np.arange(-400, 400, dtype=np.int16)
+    for name in ("a.flac", "b.wav"):
+        soundfile.write(tmp_path / "go" / name, samples, 8_000)
+    importlib.import_module("as_wav").main(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "go").iterdir()) == ["a.wav", "b.wav"]
+    found, rate = soundfile.read(tmp_path / "go" / "a.wav", dtype="int16")
+    assert (found.tolist(), rate) == (samples.tolist(), 8_000)
+
+
 @pytest.mark.full
 def test_all_of_it_runs_on_a_cpu(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
@@ -72,7 +86,7 @@ def test_all_of_it_runs_on_a_cpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "out" / "gpu.json").read_text())
     assert [row["part"] for row in results["parts"]] == [
-        "unpack", "gpu_tests", "train_speed-tiny", "speedrun-tiny-0", "train-tiny",
+        "unpack", "as_wav", "gpu_tests", "train_speed-tiny", "speedrun-tiny-0", "train-tiny",
     ]  # fmt: skip
     assert all(results["configs"]["tiny"].values())
     assert (tmp_path / "out" / "gpu.md").read_text().count("\n| tiny |") == 1
