@@ -25,7 +25,8 @@ from wavedil.training.memory import keep_freed_memory
 from wavedil.training.run_folder import RunFolder
 
 TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32", "wavedil"
-MORE_WORKERS = "the tutorials' with 8 workers"
+WORKERS = 8  # more than the tutorials give their loop
+MORE_WORKERS = f"the tutorials' with {WORKERS} workers"
 NO_GRAPH, NOT_COMPILED = "wavedil, without the CUDA graph", "wavedil, not compiled"
 PROCESSES = "wavedil, a process for each thread"
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -71,7 +71,7 @@ inside=("$root"/*/)
 if [[ -n $found ]]; then
   data=(--data.source speech_commands --data.root "$(dirname "$found")")
 else
-  ((${#inside[@]} > 1)) || root=${inside[0]} # the archive holds the folder itself
+  [[ ${#inside[@]} -gt 1 || ! -d ${inside[0]} ]] || root=${inside[0]} # the archive holds the folder itself
   data=(--data.source folder --data.root "$root")
 fi
 

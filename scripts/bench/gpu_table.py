@@ -32,16 +32,22 @@ def collect(folder: Path) -> dict[str, Any]:
             {"part": row["part"], "status": int(row["status"]), "seconds": int(row["seconds"])}
             for row in csv.DictReader(file, delimiter="\t")
         ]
-    names = dict.fromkeys(row["part"].split("-")[1] for row in parts if "-" in row["part"])
+    names = dict.fromkeys(_config_of(row["part"]) for row in parts if "-" in row["part"])
     configs = {
         name: {
             "train_speed": _read(folder / f"train_speed-{name}.json"),
-            "speedruns": [_read(path) for path in sorted(folder.glob(f"speedrun-{name}-*.json"))],
+            "speedruns": [_read(path) for path in sorted(folder.glob(f"speedrun-{name}-[0-9].json"))],
             "report": _read(folder / "runs" / name / "report.json"),
         }
         for name in names
     }
     return {"parts": parts, "configs": configs}
+
+
+def _config_of(part: str) -> str:
+    """Of "train-NAME", "train_speed-NAME" and "speedrun-NAME-SEED", whose name may have hyphens."""
+    kind, _, name = part.partition("-")
+    return name.rpartition("-")[0] if kind == "speedrun" else name
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from contestants import (
     OURS,
     PROCESSES,
     TUTORIAL,
+    WORKERS,
     Rival,
     Team,
     contestant,
@@ -69,7 +70,7 @@ def measure(config: Config, workers: int | None, repeats: int, steps: int) -> di
     facts = inspect(Rival(context, inspected, config, repeats))
     rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
     if device.type == "cuda":
-        rivals[MORE_WORKERS] = Rival(context, contestant, MORE_WORKERS, config, 8)
+        rivals[MORE_WORKERS] = Rival(context, contestant, MORE_WORKERS, config, WORKERS)
         rivals |= {name: Rival(context, contestant, name, config, workers) for name in (NO_GRAPH, NOT_COMPILED)}
     threads = config.train.threads or torch.get_num_threads()
     if device.type == "cpu" and threads > 1:

@@ -46,20 +46,22 @@ def test_a_mistake_is_one_line_and_writes_nothing(arguments: list[str], message:
 def test_the_table_shows_what_is_there_and_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCH)
     gpu_table = importlib.import_module("gpu_table")
-    (tmp_path / "parts.tsv").write_text("part\tstatus\tseconds\ntrain_speed-a\t0\t5\ntrain-a\t0\t9\ntrain-b\t1\t2\n")
+    (tmp_path / "parts.tsv").write_text(
+        "part\tstatus\tseconds\ntrain_speed-a-c\t0\t5\nspeedrun-a-c-0\t0\t9\ntrain-b\t1\t2\n"
+    )
     row = {"name": "x", "examples_per_second": 1234.0, "times_tutorial": 3.0, "times_eager": 2.0}
     speed = {"rows": [row, row, row, {"name": "graph", "error": "no"}], "share_of_peak": 0.25, "batch_size": 512}
-    (tmp_path / "train_speed-a.json").write_text(json.dumps(speed))
+    (tmp_path / "train_speed-a-c.json").write_text(json.dumps(speed))
     races = [{"seconds": seconds, "target": 0.97, "reached": seconds < 15} for seconds in (16.0, 12.0, 14.0)]
     for seed, race in enumerate(races):
-        (tmp_path / f"speedrun-a-{seed}.json").write_text(json.dumps(race))
+        (tmp_path / f"speedrun-a-c-{seed}.json").write_text(json.dumps(race))
     gpu_table.main(tmp_path)
     page = (tmp_path / "gpu.md").read_text().splitlines()
     times = "14.0 s to 97.00% (short of it, 12.0, 14.0)"
-    assert f"| a | 512 | 1,234 | 3.0 | 2.0 | 25.00% | {times} | - |" in page
+    assert f"| a-c | 512 | 1,234 | 3.0 | 2.0 | 25.00% | {times} | - |" in page
     assert "| b | - | - | - | - | - | - | - |" in page
     assert "| train-b | 1 | 2 |" in page
-    assert json.loads((tmp_path / "gpu.json").read_text())["configs"]["a"]["speedruns"] == races
+    assert json.loads((tmp_path / "gpu.json").read_text())["configs"]["a-c"]["speedruns"] == races
 
 
 def test_recordings_become_wav_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
