@@ -143,6 +143,15 @@ def test_silence_has_a_style_too() -> None:
     assert torch.isfinite(mix_style(silent, replace(OFF, style_probability=1.0), generator())).all()
 
 
+def test_silence_has_a_gradient_too() -> None:
+    energies = torch.randn(4, 3, 6, generator=generator())
+    energies[1:, 1] = math.log(1e-9)  # as digital silence and a learned front end give it
+    energies.requires_grad_()
+    mix_style(energies, replace(OFF, style_probability=1.0), generator()).square().sum().backward()
+    assert energies.grad is not None
+    assert torch.isfinite(energies.grad).all()
+
+
 def test_no_style_leaves_the_energies() -> None:
     energies = torch.randn(3, 10, 4)
     assert mix_style(energies, OFF, generator()) is energies

@@ -55,8 +55,8 @@ def mix_style(log_energies: Tensor, config: AugmentConfig, generator: torch.Gene
     other = torch.randperm(batch, generator=generator, device=generator.device).to(device)
     mean = log_energies.mean(2, keepdim=True)
     centred = log_energies - mean
-    # Not Tensor.std, which takes a CPU ten times as long.
-    deviation = centred.square().mean(2, keepdim=True).sqrt() + _LEAST_DEVIATION
+    # Not Tensor.std, which takes a CPU ten times as long; and not the root of zero, which has no gradient.
+    deviation = (centred.square().mean(2, keepdim=True) + _LEAST_DEVIATION**2).sqrt()
     scale = torch.lerp(torch.ones_like(deviation), deviation[other] / deviation, share)
     return centred * scale + torch.lerp(mean, mean[other], share)
 
