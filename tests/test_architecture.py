@@ -12,6 +12,7 @@ PACKAGE = Path(wavedil.__file__).parent
 # Each room may import itself and what stands after it; wavedil._version is free.
 ALLOWED = {
     "config": set(),
+    "folders": set(),
     "receptive": {"config"},
     "functional": {"receptive", "config"},
     "layers": {"receptive", "functional", "config"},
@@ -21,13 +22,15 @@ ALLOWED = {
     "models": {"filterbank", "features", "layers", "receptive", "functional", "config"},
     "streaming": {"models", "layers", "receptive", "config"},
     "export": {"models", "layers", "receptive", "config", "streaming"},
+    "runtime": {"models", "layers", "receptive", "config", "folders"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
     "audio": {"data", "config"},
-    "data": {"audio", "config", "functional"},
+    "data": {"audio", "config", "functional", "folders"},
     "training": {
         "data",
         "audio",
         "models",
+        "runtime",
         "features",
         "filterbank",
         "layers",
@@ -35,6 +38,7 @@ ALLOWED = {
         "receptive",
         "functional",
         "config",
+        "folders",
     },
     "detect": {"training", "data", "audio", "models", "layers", "streaming", "config"},
     "__main__": {"cli"},

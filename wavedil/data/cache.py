@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from wavedil.data.decode import decode, fit_length
-from wavedil.data.folders import file_lock, new_folder
 from wavedil.data.index import Clip, ClipIndex
 from wavedil.data.torchaudio_compat import torchaudio
+from wavedil.folders import file_lock, new_folder
 
 FORMAT = 1  # of the cache folder; another number is another cache
 _CLIPS, _NOISE, _MANIFEST = "clips.i16", "noise.i16", "manifest.json"

@@ -13,10 +13,10 @@ from torch import Tensor
 from wavedil.config import DataConfig
 from wavedil.data.augment import noise_windows
 from wavedil.data.cache import ClipCache
-from wavedil.data.folders import cache_root
 from wavedil.data.index import SPLITS, ClipIndex, Split, folder_index
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
 from wavedil.data.speech_commands import speech_commands_index
+from wavedil.folders import cache_root
 
 # Of the known examples: unknown and silent ones in validation and testing, as published (Warden 2018).
 EVALUATION_SHARE = 0.1

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from wavedil.data.folders import new_folder
+from wavedil.folders import new_folder
 
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 60.0  # seconds without a byte

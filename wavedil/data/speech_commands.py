@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.data.download import fetch_archive
-from wavedil.data.folders import file_lock
 from wavedil.data.index import HASH_DIVIDER, LISTS, SPLITS, Clip, ClipIndex, Split, recordings
 from wavedil.data.labels import BACKGROUND
 from wavedil.data.torchaudio_compat import torchaudio
+from wavedil.folders import file_lock
 
 FOLDER = "SpeechCommands"  # below the root, as torchaudio has it
 URL = "http://download.tensorflow.org/data/speech_commands_{version}.tar.gz"

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from wavedil.config import DataConfig
 from wavedil.data import espeak
-from wavedil.data.folders import cache_root, file_lock, new_folder
 from wavedil.data.labels import BACKGROUND, WORDS_35
 from wavedil.data.noise import background_noises
 from wavedil.data.speakers import Speaker, draw_speakers
 from wavedil.data.utterances import write_wav
+from wavedil.folders import cache_root, file_lock, new_folder
 
 LAYOUT = Path("SpeechCommands", "speech_commands_v0.02")
 """Where torchaudio's class looks for the clips below its root."""
