@@ -12,6 +12,7 @@ from wavedil.layers.base import Window
 # Energy added to each band, 90 dB below full scale: it keeps the logarithm of digital silence near that of a quiet
 # room. Much of real speech lies far below full scale, where a higher floor would hide it.
 FLOOR = 1e-9
+_TOGETHER = 16  # signals of a second whose spectra stay in the cache of a CPU
 
 
 class LogMel(Window):
@@ -61,6 +62,11 @@ class LogMel(Window):
         return (self.config.n_mels,)
 
     def apply_window(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or x.device.type != "cpu" or len(x) <= _TOGETHER:  # a graph is of any batch
+            return self._log_energies(x)
+        return torch.cat([self._log_energies(signals) for signals in x.split(_TOGETHER)])
+
+    def _log_energies(self, x: Tensor) -> Tensor:
         # Energies of quiet frames vanish in half precision.
         with torch.autocast(x.device.type, enabled=False):
             frames = x.to(self.window.dtype).squeeze(1).unfold(-1, self.span, self.step_size) * self.window

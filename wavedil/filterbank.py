@@ -54,8 +54,8 @@ class FilterEnergies(Window):
         with torch.autocast(x.device.type, enabled=False):
             weight = self.weight * (4 / self.span)
             filtered = F.conv1d(x.to(weight.dtype), weight.unsqueeze(1), stride=self.step_size)
-            in_phase, quadrature = filtered.square().chunk(2, dim=1)
-            return torch.log(in_phase + quadrature + FLOOR)
+            in_phase, quadrature = filtered.chunk(2, dim=1)
+            return torch.log(in_phase * in_phase + quadrature * quadrature + FLOOR)
 
     def extra_repr(self) -> str:
         return f"sample_rate={self.sample_rate}, {self.config}"

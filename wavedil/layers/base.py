@@ -285,6 +285,9 @@ class Delay(Window):
     def apply_window(self, x: Tensor) -> Tensor:
         return x[..., : x.shape[-1] - self.samples]
 
+    def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
+        return super().start(x, silence) if self.samples else (x if silence else torch.zeros_like(x), ())
+
 
 def require_settled(module: nn.Module, purpose: str) -> None:
     """Refuse a module with layers that behave differently in training, as long as they are in training mode.
