@@ -211,6 +211,7 @@ class TrainConfig:
         device: "auto" takes a CUDA device where there is one.
         precision: "auto" takes bfloat16 where measurement says it pays.
         compile: likewise for torch.compile.
+        kernels: "auto" trains on a CPU by compiled kernels, where there are any for the model and the CPU.
         cuda_graph: "auto" captures the step as one CUDA graph where a single process trains on a CUDA device.
         threads: of the CPU; 0 leaves torch's choice.
         checkpoint_minutes: also checkpoint inside an epoch when this much time has passed.
@@ -232,6 +233,7 @@ class TrainConfig:
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    kernels: Literal["auto", "off"] = "auto"
     cuda_graph: Literal["auto", "off"] = "auto"
     threads: int = 0
     checkpoint_minutes: float = 5.0

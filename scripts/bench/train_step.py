@@ -18,9 +18,12 @@ import torch
 from torch import Tensor
 
 from wavedil.config import Config
+from wavedil.folders import cache_root
+from wavedil.layers.interleave import run_interleaved
 from wavedil.models import KeywordModel, build_model
 from wavedil.training.config import load_config
 from wavedil.training.memory import keep_freed_memory
+from wavedil.training.network import find_kernels
 
 CLASSES = 12
 COLUMNS = (
@@ -29,6 +32,7 @@ COLUMNS = (
     "bfloat16",
     "float32, interleaved",
     "bfloat16, interleaved",
+    "bfloat16, kernels",
     "bfloat16, channels last",
     "bfloat16, compiled",
     "seconds to compile",
@@ -73,8 +77,11 @@ def measure(config: Config, threads: int, kept: bool, repeats: int, compiled: bo
     else:
         cells = ["-"]
     function = model.classify if model.has_spectrogram else model.clip_logits
-    for way in (function, partial(function, as_one=True)):
+    for way in (function, partial(function, run=run_interleaved)):
         cells += [_shown(median_seconds(partial(step, way, inputs, on), repeats)) for on in (False, True)]
+    runner = find_kernels(model, config.train, torch.bfloat16, torch.device("cpu"), cache_root() / "kernels")
+    way = partial(function, run=runner)
+    cells.append(_shown(median_seconds(partial(step, way, inputs, True), repeats)) if runner else "-")
     cells.append(_shown(channels_last(model, inputs, repeats)) if _is_2d(model) else "-")
     if not compiled:
         return [*cells, "-", "-"]

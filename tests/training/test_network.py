@@ -9,10 +9,12 @@ from tiny import SAMPLE_RATE, SAMPLES, WORDS, tiny_config
 
 from wavedil.config import TrainConfig
 from wavedil.data.augment import Augment
+from wavedil.layers.interleave import run_each, run_interleaved
 from wavedil.models import KeywordModel, build_model
+from wavedil.runtime.native import KernelsUnavailableError
 from wavedil.training.cuda_graph import choose_cuda_graph
 from wavedil.training.distributed import Process
-from wavedil.training.network import TrainingNetwork, choose_compile, choose_interleaved, choose_precision
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_layout, choose_precision, find_kernels
 
 CONFIG = tiny_config(Path("none"), Path("none"))
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -79,24 +81,35 @@ def test_a_cuda_graph_is_for_a_single_process_on_cuda() -> None:
 @pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_a_batch_is_interleaved_on_a_cpu_where_it_pays(name: str) -> None:
     model = _model(name)
-    assert choose_interleaved(model, torch.bfloat16, CPU)
-    assert choose_interleaved(model, torch.float32, CPU) == (name == "broadcast")
-    assert not choose_interleaved(model, torch.bfloat16, CUDA)
-    assert not choose_interleaved(torch.nn.Identity(), torch.bfloat16, CPU)  # a network of somebody else
+    assert choose_layout(model, torch.bfloat16, CPU) is run_interleaved
+    assert (choose_layout(model, torch.float32, CPU) is run_interleaved) == (name == "broadcast")
+    assert choose_layout(model, torch.bfloat16, CUDA) is run_each
+    assert choose_layout(torch.nn.Identity(), torch.bfloat16, CPU) is run_each  # a network of somebody else
 
 
 def test_dropout_of_channels_is_left_to_the_batch() -> None:
     torch.manual_seed(0)
     dropping = build_model(replace(CONFIG.model, name="broadcast", dropout=0.1), len(WORDS), SAMPLE_RATE)
-    assert not choose_interleaved(dropping, torch.bfloat16, CPU)
+    assert choose_layout(dropping, torch.bfloat16, CPU) is run_each
+    assert find_kernels(dropping, TrainConfig(), torch.bfloat16, CPU, Path("none")) is None
+
+
+def test_kernels_are_for_bfloat16_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, bfloat16 = _model("mel"), torch.bfloat16
+    assert find_kernels(model, TrainConfig(), torch.float32, CPU, tmp_path) is None
+    assert find_kernels(model, TrainConfig(), bfloat16, CUDA, tmp_path) is None
+    assert find_kernels(model, TrainConfig(kernels="off"), bfloat16, CPU, tmp_path) is None
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(KernelsUnavailableError, match="AVX512-BF16"):
+        find_kernels(model, TrainConfig(), bfloat16, CPU, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
 def test_interleaved_training_has_the_same_gradients(name: str) -> None:
     model, waveforms = _model(name).double().train(), torch.randn(6, 1, SAMPLES, dtype=torch.float64)
     gradients = []
-    for as_one in (False, True):
-        network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1, time_mask_frames=3), as_one=as_one)
+    for run in (run_each, run_interleaved):
+        network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1, time_mask_frames=3), run=run)
         network(waveforms, _seeded(0)).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
         model.zero_grad()

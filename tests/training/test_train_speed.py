@@ -176,7 +176,8 @@ def test_a_row_of_the_table_of_a_step_has_a_cell_for_each_column(bench: SimpleNa
     cells = bench.train_step.measure(config, torch.get_num_threads(), kept=False, repeats=1, compiled=False)
     assert len(cells) == len(bench.train_step.COLUMNS)
     assert all(float(cell) > 0 for cell in cells[:5])
-    assert cells[5:] == ["-", "-", "-"]
+    assert cells[5] == "-" or float(cells[5]) > 0  # the kernels need a CPU of their own
+    assert cells[6:] == ["-", "-", "-"]
 
 
 @pytest.mark.full

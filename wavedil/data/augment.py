@@ -1,5 +1,6 @@
 """Augmentation of clips in batches, on the device that they are on, with all chance from one generator."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ _PIECES = 16  # at most, of a row whose speed changes
 _SAME_SPEED = 8  # clips in turn, whose samples are then read at the same places: half the time of each by itself
 _BLOCK = 16  # clips at once on a CPU: their buffers stay in its cache, and the allocator gives no pages back
 
+# Clips, starts and lengths of their stretches, gains, windows of noise, which of them, and their gains, to waveforms.
+Renderer = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
+
 
 class Augment:
     """Shift, speed, gain and background noise for waveforms; silence made of noise; mixup.
@@ -25,6 +29,9 @@ class Augment:
         silence_index: the class whose waveforms are replaced by noise with a gain in [0, 1].
         compiled: whether what follows the draws runs through torch.compile, as it should on a GPU: a few kernels then,
             for dozens that each read and write all samples.
+
+    Attributes:
+        renderer: what follows the draws for int16 on a CPU, if not torch; see wavedil.runtime.render.
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class Augment:
         compiled: bool = False,
     ) -> None:
         self.config = config
+        self.renderer: Renderer | None = None
         self._render = torch.compile(self._render_all) if compiled else self._render_all
         self.max_shift = round(config.shift_ms * sample_rate / 1000)
         self.max_cut = round(config.cut_ms * sample_rate / 1000) if config.cut_probability else 0
@@ -63,10 +71,17 @@ class Augment:
             self.noise = self.noise.to(device)
         windows = None if self.noise is None else noise_windows(self.noise, samples)
         draws = self._draw(targets, 0 if windows is None else len(windows), generator)
+        if self.renderer is not None and waveforms.dtype == torch.int16 and device.type == "cpu":
+            starts, lengths = self._stretches(samples, draws.shift, draws.speed)
+            noise = windows, draws.noise_start, draws.noise_gain
+            return self._finish(self.renderer(waveforms, starts, lengths, draws.gain, *noise), targets, generator)
         mixed = torch.empty(batch, samples, device=device)
         size = _BLOCK if device.type == "cpu" else max(batch, 1)
         for part in [slice(start, start + size) for start in range(0, batch, size)]:
             self._render(mixed[part], waveforms[part], windows, *(values[part] for values in draws))
+        return self._finish(mixed, targets, generator)
+
+    def _finish(self, mixed: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         probabilities = F.one_hot(targets, self.n_classes).float()
         if self.config.mixup:
             mixed, probabilities = _mixup(mixed, probabilities, self.config.mixup, generator)
@@ -107,6 +122,11 @@ class Augment:
         torch.mul(self._move(waveforms, shift, speed), _scale(gain, waveforms), out=mixed)
         if windows is not None:
             mixed.addcmul_(windows.index_select(0, noise_start).float(), _scale(noise_gain, windows))
+
+    def _stretches(self, samples: int, shift: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.speed:
+            return _stretches(samples, shift, speed)
+        return -shift, torch.full_like(shift, samples)
 
     def _move(self, rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
         if self.config.speed:
@@ -164,18 +184,23 @@ def _shift(rows: Tensor, shift: Tensor, most: int) -> Tensor:
 
 
 def _warp(rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
-    """Each row faster by its speed, about its middle, and later by its shift; linear between the samples.
-
-    A stretch of the row is spread over as many samples as the row has. Its length is a multiple of the pieces that a
-    row is cut into, so that each of them begins with a sample.
-    """
-    samples = rows.shape[1]
-    pieces = max(number for number in range(1, _PIECES + 1) if samples % number == 0)
-    lengths = (speed * (samples / pieces)).round().long().clamp_min(1) * pieces
-    starts = (samples - lengths) // 2 - shift
+    """Each row faster by its speed, about its middle, and later by its shift; linear between the samples."""
+    starts, lengths = _stretches(rows.shape[1], shift, speed)
     if rows.device.type == "cpu":
-        return _spread_each(rows, starts, lengths, pieces)
+        return _spread_each(rows, starts, lengths, _pieces(rows.shape[1]))
     return _spread_all(rows, starts, lengths)
+
+
+def _pieces(samples: int) -> int:
+    """Into how many a row is cut, so that each of them begins with a sample of the stretch that is spread over it."""
+    return max(number for number in range(1, _PIECES + 1) if samples % number == 0)
+
+
+def _stretches(samples: int, shift: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
+    """The stretch of each row that is spread over as many samples as a row has: where it starts, and its length."""
+    pieces = _pieces(samples)
+    lengths = (speed * (samples / pieces)).round().long().clamp_min(1) * pieces
+    return (samples - lengths) // 2 - shift, lengths
 
 
 def _spread_each(rows: Tensor, starts: Tensor, lengths: Tensor, pieces: int) -> Tensor:

@@ -7,6 +7,7 @@ normalisation passes over long rows (docs/results/training_speed.md).
 """
 
 import copy
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from wavedil.layers.base import Delay, Pointwise, StreamingModule, Window
+from wavedil.layers.base import Delay, Pointwise, State, StreamingModule, Window
 from wavedil.layers.broadcast import BroadcastResidualBlock
 from wavedil.layers.chain import Chain
 from wavedil.layers.conv import CausalConv1d, CausalConv2d
@@ -25,6 +26,8 @@ from wavedil.layers.stack import _Stack
 from wavedil.receptive.arithmetic import dilated_span
 
 Module = TypeVar("Module", bound=nn.Module)
+# What computes a module's outputs for sessions ``(sessions, ..., time)`` that all begin in the state of a single one.
+BatchRunner = Callable[[StreamingModule, Tensor, State], Tensor]
 
 _MOST_ROWS = 64  # of a band matrix; with more its zeros cost more than they save
 
@@ -64,6 +67,18 @@ def interleaved(module: Module, sessions: int) -> Module:
     twin = copy.copy(module)
     twin._modules = {name: child and interleaved(child, sessions) for name, child in module._modules.items()}
     return twin
+
+
+def run_each(module: StreamingModule, x: Tensor, state: State) -> Tensor:
+    """A :data:`BatchRunner`: the sessions side by side, as torch has batches."""
+    return module.step(x, tuple(tensor.expand(len(x), *tensor.shape[1:]) for tensor in state))[0]
+
+
+def run_interleaved(module: StreamingModule, x: Tensor, state: State) -> Tensor:
+    """A :data:`BatchRunner`: the sessions as one interleaved signal, of a module that :func:`can_interleave`."""
+    sessions = len(x)
+    before = tuple(interleave(tensor.expand(sessions, *tensor.shape[1:])) for tensor in state)
+    return separate(interleaved(module, sessions).step(interleave(x), before)[0], sessions)
 
 
 def can_interleave(module: nn.Module) -> bool:

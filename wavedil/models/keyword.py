@@ -7,7 +7,7 @@ from wavedil.config import ModelConfig
 from wavedil.features import LogMel
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
-from wavedil.layers.interleave import interleave, interleaved, separate
+from wavedil.layers.interleave import BatchRunner, run_each
 from wavedil.models.broadcast import broadcast_body
 from wavedil.models.entry import spectrogram_entry
 from wavedil.receptive import exponential_dilations
@@ -57,33 +57,29 @@ class KeywordModel(Chain):
         before = waveform.new_zeros(*waveform.shape[:-1], self.hop)
         return self.front.step(waveform, self.front.start(before, self.boundary == "silence")[1])[0]
 
-    def classify(self, features: Tensor, as_one: bool = False) -> Tensor:
+    def classify(self, features: Tensor, run: BatchRunner = run_each) -> Tensor:
         """Logits ``(batch, n_classes)`` of the last frame, from the front end's features of a whole clip.
 
         Only the average that the last frame needs is computed, as training wants it.
 
         Args:
             features: ``(batch, channels, frames)``.
-            as_one: compute the batch as one interleaved signal (wavedil.layers.interleave); the result is the same.
+            run: how the body computes a batch; the result is the same.
         """
         front, body, pool, head = self._layers()
-        sessions, silence = len(features), self.boundary == "silence"
+        silence = self.boundary == "silence"
         before = features.new_zeros(1, 1, self.hop)  # the same for all of them
         past, state = body.start(front.start(before, silence)[0].to(features.dtype), silence)
-        past, *state = (tensor.expand(sessions, *tensor.shape[1:]) for tensor in (past, *state))
-        if as_one:
-            state = tuple(interleave(tensor) for tensor in state)
-            frames = separate(interleaved(body, sessions).step(interleave(features), state)[0], sessions)
-        else:
-            frames = body.step(features, tuple(state))[0]
+        frames = run(body, features, state)
         if frames.shape[-1] < self.window:
+            past = past.expand(len(frames), *past.shape[1:])
             frames = torch.cat([*pool.start(past, silence)[1], frames], dim=-1)
         average = frames[..., -self.window :].mean(-1, keepdim=True)
         return head(average).squeeze(-1)
 
-    def clip_logits(self, waveform: Tensor, as_one: bool = False) -> Tensor:
+    def clip_logits(self, waveform: Tensor, run: BatchRunner = run_each) -> Tensor:
         """Logits ``(batch, n_classes)`` of a whole clip ``(batch, 1, time)``: those of its last frame."""
-        return self.classify(self.features(waveform), as_one)
+        return self.classify(self.features(waveform), run)
 
     @property
     def front(self) -> StreamingModule:

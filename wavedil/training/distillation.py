@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from wavedil.config import TrainConfig
 from wavedil.training.checkpoint import load_model
-from wavedil.training.network import choose_interleaved
+from wavedil.training.network import choose_layout
 
 
 class Teacher(nn.Module):
@@ -40,7 +40,7 @@ class Teacher(nn.Module):
         device = waveforms.device
         autocast = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if autocast else waveforms.dtype
-        return self.model.clip_logits(waveforms, as_one=choose_interleaved(self.model, dtype, device)).float()
+        return self.model.clip_logits(waveforms, choose_layout(self.model, dtype, device)).float()
 
 
 def make_teacher(config: TrainConfig, labels: Sequence[str], sample_rate: int, device: torch.device) -> Teacher | None:

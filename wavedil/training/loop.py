@@ -126,6 +126,8 @@ class Trainer:
         self.saved = time.perf_counter()
         self.progress = Progress(self.total_steps * batch_size, state.step * batch_size, self.process.is_main)
         self.events = Events(self.run.events, state.history) if self.process.is_main else None
+        if self.train_step.remark:
+            self.progress.say(self.train_step.remark)
         if state.step:
             self.progress.say(f"resumed at step {state.step} of {self.total_steps}")
         try:

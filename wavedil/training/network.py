@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,8 +13,10 @@ from wavedil.config import AugmentConfig, TrainConfig
 from wavedil.data.spectrogram_augment import filter_augment, frequency_warp, mix_style, spec_augment
 from wavedil.features import LogMel, mel_edges
 from wavedil.filterbank import FilterEnergies
-from wavedil.layers.interleave import can_interleave
+from wavedil.layers.interleave import BatchRunner, can_interleave, run_each, run_interleaved
 from wavedil.models import KeywordModel
+from wavedil.runtime.native import load_kernels
+from wavedil.runtime.rows import RowRunner, can_run_rows
 
 
 class TrainingNetwork(nn.Module):
@@ -23,11 +26,11 @@ class TrainingNetwork(nn.Module):
         model: shares its weights.
         augment: warps, styles, filters and masks of the spectrogram.
         compiled: whether to run through torch.compile.
-        as_one: whether the batch runs as one interleaved signal.
+        run: how the model's body computes a batch.
     """
 
     def __init__(
-        self, model: KeywordModel, augment: AugmentConfig, compiled: bool = False, as_one: bool = False
+        self, model: KeywordModel, augment: AugmentConfig, compiled: bool = False, run: BatchRunner = run_each
     ) -> None:
         super().__init__()
         self.model = model
@@ -41,8 +44,8 @@ class TrainingNetwork(nn.Module):
         # Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
         # leaves to eager kernels anyway.
         function = model.classify if model.has_spectrogram else model.clip_logits
-        if as_one:
-            function = partial(function, as_one=True)
+        if run is not run_each:
+            function = partial(function, run=run)
         self.logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
@@ -77,15 +80,36 @@ def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if pays else torch.float32
 
 
-def choose_interleaved(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether a batch is trained on as one interleaved signal, which is faster on a CPU.
+def choose_layout(model: nn.Module, dtype: torch.dtype, device: torch.device) -> BatchRunner:
+    """How a batch is laid out: as one interleaved signal, where that is faster, which is on a CPU.
 
     In bfloat16 for all models; in float32 for the one in two dimensions, which is bound by memory, while gated stacks
     gain nothing (docs/results/training_speed.md).
     """
     if device.type != "cpu" or not isinstance(model, KeywordModel) or not can_interleave(model.body):
-        return False
-    return dtype == torch.bfloat16 or model.config.name == "broadcast"
+        return run_each
+    return run_interleaved if dtype == torch.bfloat16 or model.config.name == "broadcast" else run_each
+
+
+def find_kernels(
+    model: nn.Module, config: TrainConfig, dtype: torch.dtype, device: torch.device, folder: Path
+) -> RowRunner | None:
+    """What trains a model's body by compiled kernels; None where there are none for it, as in float32 or on CUDA.
+
+    Args:
+        model: in training.
+        config: of the training.
+        dtype: that is computed in.
+        device: of the model.
+        folder: where the kernels are kept once they are built.
+
+    Raises:
+        KernelsUnavailableError: if there are some for it, but not here.
+    """
+    wanted = config.kernels == "auto" and dtype == torch.bfloat16 and device.type == "cpu"
+    if not wanted or not isinstance(model, KeywordModel) or not can_run_rows(model.body):
+        return None
+    return RowRunner(load_kernels(folder), model.body)
 
 
 def choose_compile(config: TrainConfig, device: torch.device) -> bool:

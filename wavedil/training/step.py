@@ -7,10 +7,14 @@ from torch import Tensor, nn
 from wavedil.config import Config
 from wavedil.data.augment import Augment, plain
 from wavedil.data.clips import ClipSet
+from wavedil.folders import cache_root
+from wavedil.layers.interleave import BatchRunner, run_each
+from wavedil.runtime.native import KernelsUnavailableError
+from wavedil.runtime.render import ClipRenderer
 from wavedil.training.cuda_graph import Function, GraphedCall, choose_cuda_graph
 from wavedil.training.distillation import Teacher, distilled
 from wavedil.training.distributed import Process
-from wavedil.training.network import TrainingNetwork, choose_compile, choose_interleaved, choose_precision
+from wavedil.training.network import TrainingNetwork, choose_compile, choose_layout, choose_precision, find_kernels
 from wavedil.training.optim import learning_rate
 from wavedil.training.seeds import derive_seed
 from wavedil.training.state import TrainingState
@@ -28,6 +32,9 @@ class TrainingStep:
         steps_per_epoch: with the epochs, the length of the learning-rate schedule.
         process: this one among those of the run.
         teacher: whose opinion is learned too.
+
+    Attributes:
+        remark: what the user should know about how the step is computed; None for nothing.
     """
 
     def __init__(
@@ -46,15 +53,29 @@ class TrainingStep:
         self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
         self.compiled = choose_compile(config.train, process.device)
-        as_one = not self.compiled and choose_interleaved(state.model, self.dtype, process.device)
-        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, as_one)  # type: ignore[arg-type]
+        self.remark: str | None = None
+        run = run_each if self.compiled else self._choose_runner(state.model)
+        self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, run)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
+        self._parameters = list(state.model.parameters())  # walking through the modules takes longer than the norm
         self._run: Function = self.update
         self._rate: Tensor | None = None
         if choose_cuda_graph(config.train, process):
             self._run = GraphedCall(self._captured, self.generator, process.device)
             self._rate = torch.zeros((), device=process.device)  # a number would be captured as it is
+
+    def _choose_runner(self, model: nn.Module) -> BatchRunner:
+        device, folder = self.process.device, cache_root() / "kernels"
+        try:
+            runner = find_kernels(model, self.config.train, self.dtype, device, folder)
+        except KernelsUnavailableError as error:
+            self.remark = f"training without the compiled kernels, which is slower: {error}"
+            runner = None
+        if runner is None:
+            return choose_layout(model, self.dtype, device)
+        self.augment.renderer = ClipRenderer(runner.kernels)
+        return runner
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0."""
@@ -93,7 +114,7 @@ class TrainingStep:
         if opinion is not None:
             loss = distilled(loss, logits, opinion, config)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self._parameters, config.grad_clip or float("inf"))
         state.optimizer.step()
         state.optimizer.zero_grad()
         correct = (logits.argmax(dim=1) == probabilities.argmax(dim=1)).sum()

@@ -1,0 +1,164 @@
+"""A stack of gated blocks on rows, trained by kernels/stack.cpp."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from wavedil.layers import DilatedStack, GatedResidualBlock
+from wavedil.runtime.modules import describe, fill_rows, has_plain_weights, is_known, rows_before
+from wavedil.runtime.structures import LANES, POINTER, Arguments, Convolution, Pointwise, Stack, array, padded
+
+
+def knows_stack(stack: nn.Module) -> bool:
+    """Whether the kernels can train a stack: gated blocks with batch normalisation and skips, without conditions."""
+    if not isinstance(stack, DilatedStack) or not stack.skip_channels:
+        return False
+    first = _blocks(stack)[0]
+    plain = not (first.global_projection or first.local_projection or first.dropout.p or first.conv.lookahead)
+    return plain and all(is_known(block.conv, block.norm) and has_plain_weights(block) for block in _blocks(stack))
+
+
+class StackRows:
+    """A stack on rows, to be trained: called with rows, their past, and the number of sessions that take turns in them.
+
+    Args:
+        kernels: see :func:`wavedil.runtime.native.load_kernels`.
+        stack: that :func:`knows_stack`.
+    """
+
+    def __init__(self, kernels: ctypes.CDLL, stack: DilatedStack) -> None:
+        self.kernels, self.stack, self.blocks = kernels, stack, _blocks(stack)
+        self.named = [dict(block.named_parameters()) for block in self.blocks]
+        self.parameters = [parameter for named in self.named for parameter in named.values()]
+
+    def __call__(self, x: Tensor, past: Sequence[Tensor | None], sessions: int) -> Tensor:
+        """The skip sum.
+
+        Args:
+            x: ``(rows, channels)``, the frames of the sessions in turn.
+            past: of each block, the rows ``(before, channels)`` before the first; None for zeros.
+            sessions: that take turns.
+
+        Returns:
+            ``(rows, skip_channels)`` in bfloat16.
+        """
+        past = [None if rows is None else fill_rows(rows) for rows in past or [None] * len(self.blocks)]
+        out = cast(Tensor, _Stack.apply(self, sessions, fill_rows(x), *past, *self.parameters))
+        for block in self.blocks:
+            cast(Any, block.norm).num_batches_tracked.add_(1)
+        return out[:, : self.stack.skip_channels]
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: StackRows, sessions: int, x: Tensor, *tensors: Tensor | None) -> Tensor:
+        blocks = len(rows.blocks)
+        ctx.call = _Call(rows, sessions, x, tensors[:blocks])
+        ctx.save_for_backward(*tensors[blocks:])  # so that a change before the gradient is noticed
+        return ctx.call.forward()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        by_input, by_past, by_weight = ctx.call.backward(grads[0], ctx.needs_input_grad[3:])
+        return (None, None, by_input, *by_past, *by_weight)
+
+
+class _Call:
+    """The buffers of a step, from its forward to its backward."""
+
+    def __init__(self, stack: StackRows, sessions: int, x: Tensor, past: Sequence[Tensor | None]) -> None:
+        blocks, keep = stack.blocks, Arguments()
+        self.stack, self.keep = stack, keep
+        rows, channels = x.shape
+        self.before = [rows_before(block.conv, sessions) for block in blocks]
+        signals = x.new_empty(sum(self.before) + len(blocks) * rows, channels)
+        inputs = signals.split([before + rows for before in self.before])
+        for own, before, given in zip(inputs, self.before, past, strict=True):
+            own[:before] = 0 if given is None else given
+        inputs[0][self.before[0] :] = x
+        width = padded(2 * stack.stack.channels)
+        # A last vector may be read beyond the end.
+        hidden = x.new_empty(len(blocks) * rows * width + LANES)[:-LANES].view(len(blocks), rows, width)
+        moments = torch.empty(len(blocks), 2, width)
+        z = x.new_empty(rows, len(blocks) * channels)
+        convs = [
+            describe(
+                keep,
+                block.conv,
+                cast(Any, block.norm),
+                moments[i],
+                sessions,
+                rows=rows,
+                bins=1,
+                input_channels=channels,
+                step=0,
+                stride=channels,
+                x=keep.pointer(inputs[i][self.before[i] :]),
+                y=keep.pointer(hidden[i]),
+            )
+            for i, block in enumerate(blocks)
+        ]
+        pointwise = [
+            Pointwise(
+                residual=keep.pointer(named.get("residual.weight")),
+                residual_bias=keep.pointer(named.get("residual.bias")),
+                skip=keep.pointer(named["skip.weight"]),
+                skip_bias=keep.pointer(named.get("skip.bias")),
+            )
+            for named in stack.named
+        ]
+        self.convs, self.pointwise = array(Convolution, convs), array(Pointwise, pointwise)
+        self.arguments = Stack(
+            blocks=len(blocks),
+            channels=stack.stack.channels,
+            skip_channels=stack.stack.skip_channels,
+            rows=rows,
+            threads=torch.get_num_threads(),
+            is_glu=blocks[0].gate == "glu",
+            convs=ctypes.addressof(self.convs),
+            pointwise=ctypes.addressof(self.pointwise),
+            z=keep.pointer(z),
+        )
+
+    def forward(self) -> Tensor:
+        """The output, to which nothing here refers: it refers to this by its gradient."""
+        rows, width = self.arguments.rows, padded(self.arguments.skip_channels)
+        out = torch.empty(rows, width, dtype=torch.bfloat16)
+        self.arguments.out = out.data_ptr()
+        self.stack.kernels.stack_forward(ctypes.byref(self.arguments))
+        return out
+
+    def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+        """The gradients of the input, of the past where it is wanted, and of the parameters."""
+        keep, arguments, channels = Arguments(), self.arguments, padded(self.arguments.channels)
+        by_weight = []
+        for named, conv, pointwise in zip(self.stack.named, self.convs, self.pointwise, strict=True):
+            grads = {name: torch.empty_like(parameter) for name, parameter in named.items()}
+            if "conv.bias" in grads:
+                grads["conv.bias"].zero_()  # the normalisation takes it out again
+            conv.grad_weight = keep.pointer(grads["conv.weight"])
+            conv.norm.grad_gamma, conv.norm.grad_beta = map(keep.pointer, (grads["norm.weight"], grads["norm.bias"]))
+            for name in ("residual", "skip"):
+                setattr(pointwise, f"grad_{name}", keep.pointer(grads.get(f"{name}.weight")))
+                setattr(pointwise, f"grad_{name}_bias", keep.pointer(grads.get(f"{name}.bias")))
+            by_weight += grads.values()
+        by_past = [
+            torch.empty(before, channels, dtype=torch.bfloat16) if want else None
+            for before, want in zip(self.before, wanted, strict=False)
+        ]
+        by_input = torch.empty(arguments.rows, channels, dtype=torch.bfloat16)
+        arguments.grad_out = keep.pointer(grad.contiguous())
+        arguments.grad_input = keep.pointer(by_input)
+        arguments.grad_past = keep.array(POINTER, map(keep.pointer, by_past))
+        self.stack.kernels.stack_backward(ctypes.byref(arguments))
+        return by_input, by_past, by_weight
+
+
+def _blocks(stack: DilatedStack) -> list[GatedResidualBlock]:
+    return cast(Any, list(stack.blocks))

@@ -1,0 +1,137 @@
+"""What the kernels are called with: the structures of kernels/*.cpp, as ctypes fills them in."""
+
+import ctypes
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+LONG, _FLOAT, POINTER = ctypes.c_long, ctypes.c_float, ctypes.c_void_p
+LANES = 16  # numbers in a vector
+
+
+def padded(channels: int) -> int:
+    """Channels of a row, filled up to whole vectors."""
+    return -(-channels // LANES) * LANES
+
+
+def array(kind: Any, values: Iterable[Any]) -> Any:
+    """An array of a C type."""
+    values = list(values)
+    return _array_type(kind, len(values))(*values)
+
+
+@cache
+def _array_type(kind: Any, length: int) -> Any:
+    return kind * length  # a new class each time
+
+
+class Arguments:
+    """Keeps alive what pointers point to, until the call is over."""
+
+    def __init__(self) -> None:
+        self._kept: list[Any] = []
+
+    def pointer(self, tensor: Tensor | None) -> int | None:
+        """To the first value of a tensor, which has to be contiguous."""
+        if tensor is None:
+            return None
+        if not tensor.is_contiguous():
+            raise ValueError(
+                f"expected a contiguous tensor, got strides {tensor.stride()} of shape {tuple(tensor.shape)}"
+            )
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+    def array(self, kind: Any, values: Iterable[Any]) -> int:
+        """To an array of a C type."""
+        self._kept.append(array(kind, values))
+        return ctypes.addressof(self._kept[-1])
+
+
+class Norm(ctypes.Structure):
+    """A batch normalisation; kernels/normalise.h says what each field is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("channels", "bands")),
+        *((name, POINTER) for name in ("gamma", "beta", "bias", "moments", "running_mean", "running_var")),
+        *((name, _FLOAT) for name in ("momentum", "eps")),
+        *((name, POINTER) for name in ("grad_gamma", "grad_beta")),
+    )
+
+
+class Convolution(ctypes.Structure):
+    """A convolution and the normalisation of its output; kernels/convolution.h says what each field is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("outputs", "inputs", "bins_read", "n_taps")),
+        *((name, POINTER) for name in ("taps", "weight")),
+        *((name, LONG) for name in ("rows", "bins", "input_channels", "step", "stride")),
+        *((name, POINTER) for name in ("x", "y")),
+        ("norm", Norm),
+        ("grad_weight", POINTER),
+    )
+
+
+class Pointwise(ctypes.Structure):
+    """The convolutions of one tap of a gated block, and where their gradients go."""
+
+    _names = ("residual", "residual_bias", "skip", "skip_bias")
+    _fields_ = tuple((name, POINTER) for name in (*_names, *(f"grad_{name}" for name in _names)))
+
+
+class Stack(ctypes.Structure):
+    """A stack of gated blocks; kernels/stack.cpp says what each is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("blocks", "channels", "skip_channels", "rows", "threads", "is_glu")),
+        *((name, POINTER) for name in ("convs", "pointwise", "z", "out", "grad_out", "grad_input", "grad_past")),
+    )
+
+
+class Layer(ctypes.Structure):
+    """A convolution over spectrograms; kernels/entry.cpp says what each is."""
+
+    _fields_ = (("conv", Convolution), ("lead", LONG), ("grad_past", POINTER))
+
+
+class Entry(ctypes.Structure):
+    """Convolutions over spectrograms, one after another."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("layers", "threads")),
+        *((name, POINTER) for name in ("layer", "out", "grad_out", "grad_input")),
+    )
+
+
+class Broadcast(ctypes.Structure):
+    """A broadcast residual block; kernels/broadcast.cpp says what each field is."""
+
+    _sizes = ("rows", "channels", "bins_in", "bins", "stride", "is_residual", "n_taps", "threads")
+    _grads = ("grad_y", "grad_x", "grad_past", "grad_frequency", "grad_time", "grad_mix")
+    _fields_ = (
+        *((name, LONG) for name in _sizes),
+        *((name, POINTER) for name in ("taps", "frequency", "time", "mix")),
+        ("by_band", Norm),
+        ("by_frame", Norm),
+        *((name, POINTER) for name in ("x", "f", "mean", "d", "y", *_grads)),
+    )
+
+
+class Depthwise(ctypes.Structure):
+    """A convolution of each channel by itself over all bins; kernels/broadcast.cpp says what each field is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("rows", "channels", "bins", "n_taps", "threads")),
+        *((name, POINTER) for name in ("taps", "weight", "x", "y", "grad_y", "grad_x", "grad_past", "grad_weight")),
+    )
+
+
+class Render(ctypes.Structure):
+    """Clips to be augmented; kernels/render.cpp says what each field is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("clips", "samples", "threads")),
+        *((name, POINTER) for name in ("x", "start", "length", "gain", "noise", "noise_start", "noise_gain", "out")),
+    )
