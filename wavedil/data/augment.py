@@ -72,7 +72,7 @@ class Augment:
         windows = None if self.noise is None else noise_windows(self.noise, samples)
         draws = self._draw(targets, 0 if windows is None else len(windows), generator)
         if self.renderer is not None and waveforms.dtype == torch.int16 and device.type == "cpu":
-            starts, lengths = self._stretches(samples, draws.shift, draws.speed)
+            starts, lengths = _stretches(samples, draws.shift, draws.speed)
             noise = windows, draws.noise_start, draws.noise_gain
             return self._finish(self.renderer(waveforms, starts, lengths, draws.gain, *noise), targets, generator)
         mixed = torch.empty(batch, samples, device=device)
@@ -122,11 +122,6 @@ class Augment:
         torch.mul(self._move(waveforms, shift, speed), _scale(gain, waveforms), out=mixed)
         if windows is not None:
             mixed.addcmul_(windows.index_select(0, noise_start).float(), _scale(noise_gain, windows))
-
-    def _stretches(self, samples: int, shift: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-        if self.config.speed:
-            return _stretches(samples, shift, speed)
-        return -shift, torch.full_like(shift, samples)
 
     def _move(self, rows: Tensor, shift: Tensor, speed: Tensor) -> Tensor:
         if self.config.speed:

@@ -2,13 +2,14 @@
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from wavedil.layers import BatchNorm2d, CausalConv2d
+from wavedil.runtime.function import trained
 from wavedil.runtime.modules import describe, is_known, rows_before
 from wavedil.runtime.structures import Arguments, Entry, Layer, array, padded
 
@@ -54,26 +55,10 @@ class EntryRows:
         return self._apply(x, past, sessions)
 
     def _apply(self, x: Tensor, past: Sequence[Tensor | None], sessions: int) -> Tensor:
-        out = cast(Tensor, _Entry.apply(self, sessions, x.to(torch.bfloat16).contiguous(), *past, *self.parameters))
+        out = trained(partial(_Call, self, sessions), x.to(torch.bfloat16).contiguous(), past, self.parameters)
         for _, norm in self.layers:
             cast(Any, norm).num_batches_tracked.add_(1)
         return out
-
-
-class _Entry(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: EntryRows, sessions: int, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        layers = len(rows.layers)
-        ctx.call = _Call(rows, sessions, x, tensors[:layers])
-        ctx.save_for_backward(*tensors[layers:])  # so that a change before the gradient is noticed
-        return ctx.call.forward()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors
-        by_inputs, by_weight = ctx.call.backward(grads[0], ctx.needs_input_grad[2:])
-        return (None, None, *by_inputs, *by_weight)
 
 
 class _Call:
@@ -113,14 +98,12 @@ class _Call:
         )
 
     def forward(self) -> Tensor:
-        """The output, to which nothing here refers: it refers to this by its gradient."""
         out = torch.empty(self.out_shape, dtype=torch.bfloat16)
         self.arguments.out = out.data_ptr()
         self.entry.kernels.entry_forward(ctypes.byref(self.arguments))
         return out
 
-    def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[list[Tensor | None], list[Tensor]]:
-        """The gradients of the input and of what came before each layer's, where wanted, and of the parameters."""
+    def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         keep, arguments = Arguments(), self.arguments
         by_weight = []
         by_rows = [self.places[0].room(self.out_shape[0]) if wanted[0] else None]
@@ -143,7 +126,7 @@ class _Call:
         for i, (conv, _) in enumerate(self.entry.layers, start=1):  # a state has no channels to fill vectors
             rows = by_inputs[i]
             by_inputs[i] = None if rows is None else rows[..., : conv.in_channels]
-        return by_inputs, by_weight
+        return (*by_inputs, *by_weight)
 
 
 class _Place:

@@ -17,7 +17,7 @@ from wavedil.folders import file_lock, new_folder
 _SOURCES = Path(__file__).parent / "kernels"
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = (
-    *("-std=c++20", "-O3", "-w", "-shared", "-fPIC", "-fopenmp", "-fno-strict-aliasing"),
+    *("-std=c++20", "-O3", "-w", "-shared", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-Wl,-Bsymbolic"),
     *("-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
 )
 _LIBRARY = "kernels.so"

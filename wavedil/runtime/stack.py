@@ -2,13 +2,14 @@
 
 import ctypes
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from wavedil.layers import DilatedStack, GatedResidualBlock
+from wavedil.runtime.function import trained
 from wavedil.runtime.modules import describe, fill_rows, has_plain_weights, is_known, rows_before
 from wavedil.runtime.structures import LANES, POINTER, Arguments, Convolution, Pointwise, Stack, array, padded
 
@@ -47,26 +48,10 @@ class StackRows:
             ``(rows, skip_channels)`` in bfloat16.
         """
         past = [None if rows is None else fill_rows(rows) for rows in past or [None] * len(self.blocks)]
-        out = cast(Tensor, _Stack.apply(self, sessions, fill_rows(x), *past, *self.parameters))
+        out = trained(partial(_Call, self, sessions), fill_rows(x), past, self.parameters)
         for block in self.blocks:
             cast(Any, block.norm).num_batches_tracked.add_(1)
         return out[:, : self.stack.skip_channels]
-
-
-class _Stack(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: StackRows, sessions: int, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        blocks = len(rows.blocks)
-        ctx.call = _Call(rows, sessions, x, tensors[:blocks])
-        ctx.save_for_backward(*tensors[blocks:])  # so that a change before the gradient is noticed
-        return ctx.call.forward()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors
-        by_input, by_past, by_weight = ctx.call.backward(grads[0], ctx.needs_input_grad[3:])
-        return (None, None, by_input, *by_past, *by_weight)
 
 
 class _Call:
@@ -127,15 +112,13 @@ class _Call:
         )
 
     def forward(self) -> Tensor:
-        """The output, to which nothing here refers: it refers to this by its gradient."""
         rows, width = self.arguments.rows, padded(self.arguments.skip_channels)
         out = torch.empty(rows, width, dtype=torch.bfloat16)
         self.arguments.out = out.data_ptr()
         self.stack.kernels.stack_forward(ctypes.byref(self.arguments))
         return out
 
-    def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
-        """The gradients of the input, of the past where it is wanted, and of the parameters."""
+    def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         keep, arguments, channels = Arguments(), self.arguments, padded(self.arguments.channels)
         by_weight = []
         for named, conv, pointwise in zip(self.stack.named, self.convs, self.pointwise, strict=True):
@@ -150,14 +133,14 @@ class _Call:
             by_weight += grads.values()
         by_past = [
             torch.empty(before, channels, dtype=torch.bfloat16) if want else None
-            for before, want in zip(self.before, wanted, strict=False)
+            for before, want in zip(self.before, wanted[1:], strict=False)
         ]
         by_input = torch.empty(arguments.rows, channels, dtype=torch.bfloat16)
         arguments.grad_out = keep.pointer(grad.contiguous())
         arguments.grad_input = keep.pointer(by_input)
         arguments.grad_past = keep.array(POINTER, map(keep.pointer, by_past))
         self.stack.kernels.stack_backward(ctypes.byref(arguments))
-        return by_input, by_past, by_weight
+        return (by_input, *by_past, *by_weight)
 
 
 def _blocks(stack: DilatedStack) -> list[GatedResidualBlock]:

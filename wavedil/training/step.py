@@ -58,7 +58,7 @@ class TrainingStep:
         self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, run)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
-        self._parameters = list(state.model.parameters())  # walking through the modules takes longer than the norm
+        self._parameters = list(state.model.parameters())  # not sought anew at each step
         self._run: Function = self.update
         self._rate: Tensor | None = None
         if choose_cuda_graph(config.train, process):

@@ -5,7 +5,7 @@
 
 #include "normalise.h"
 
-// Filled in by wavedil/runtime/convolution.py; lengths in values, rows before the first hold the past.
+// Filled in by wavedil/runtime/modules.py; lengths in values, rows before the first hold the past.
 struct Convolution {
   // Of the matrix, as torch has it: (outputs, inputs, bins_read, n_taps).
   long outputs, inputs, bins_read, n_taps;

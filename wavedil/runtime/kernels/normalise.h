@@ -1,39 +1,9 @@
 // Batch normalisation of rows: statistics that threads gather tile by tile, and what follows from them.
 #pragma once
 
-#include <omp.h>
-
 #include <cmath>
-#include <memory>
 
-#include "product.h"
-
-struct Range {
-  long first, last;
-};
-
-// Rows with zeros before and after, which gradients at the ends of a signal read; of rows that are not written to their
-// last value, the rest is zero too.
-class Surrounded {
- public:
-  Surrounded(long rows, long around, long stride, bool filled = true)
-      : data_(new bf16[(rows + 2 * around) * stride]), first_(data_.get() + around * stride) {
-    std::memset(data_.get(), 0, sizeof(bf16) * (filled ? around : around + rows) * stride);
-    std::memset(first_ + rows * stride, 0, sizeof(bf16) * around * stride);
-  }
-  bf16* first() const { return first_; }
-
- private:
-  std::unique_ptr<bf16[]> data_;
-  bf16* first_;
-};
-
-// The rows of one thread: a run of whole tiles.
-inline Range share(long rows, long thread, long threads) {
-  const long tiles = (rows + kTile - 1) / kTile;
-  const long last = tiles * (thread + 1) / threads * kTile;
-  return {tiles * thread / threads * kTile, last < rows ? last : rows};
-}
+#include "rows.h"
 
 // Count, mean and sum of squared deviations of some rows, of each channel: (1 + 2 * width) floats.
 struct Moments {
@@ -79,7 +49,7 @@ inline void gather(const Moments& into, long column, long width, const bf16* x, 
   }
 }
 
-// A batch normalisation. Filled in by wavedil/runtime/structures.py. Its columns are the channels of each band of
+// A batch normalisation. Filled in by wavedil/runtime/modules.py. Its columns are the channels of each band of
 // frequency in turn, filled up to whole vectors; torch has the bands of each channel in turn.
 struct Norm {
   long channels, bands;
