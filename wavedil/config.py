@@ -212,6 +212,7 @@ class TrainConfig:
         precision: "auto" takes bfloat16 where measurement says it pays.
         compile: likewise for torch.compile.
         kernels: "auto" trains on a CPU by compiled kernels, where there are any for the model and the CPU.
+        layout: "auto" takes a batch as one interleaved signal where that is faster; "batch" never.
         cuda_graph: "auto" captures the step as one CUDA graph where a single process trains on a CUDA device.
         threads: of the CPU; 0 leaves torch's choice.
         checkpoint_minutes: also checkpoint inside an epoch when this much time has passed.
@@ -234,6 +235,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     kernels: Literal["auto", "off"] = "auto"
+    layout: Literal["auto", "batch"] = "auto"
     cuda_graph: Literal["auto", "off"] = "auto"
     threads: int = 0
     checkpoint_minutes: float = 5.0

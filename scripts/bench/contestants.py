@@ -28,11 +28,13 @@ TUTORIAL, EAGER, OURS = "DataLoader, as the tutorials", "wavedil, eager float32"
 WORKERS = 8  # more than the tutorials give their loop
 MORE_WORKERS = f"the tutorials' with {WORKERS} workers"
 NO_GRAPH, NOT_COMPILED = "wavedil, without the CUDA graph", "wavedil, not compiled"
+AS_BATCH = "wavedil, the batch as a batch"
 PROCESSES = "wavedil, a process for each thread"
 OPTIONS: dict[str, dict[str, Any]] = {
     EAGER: {"precision": "float32", "compile": "off", "cuda_graph": "off"},
     NO_GRAPH: {"cuda_graph": "off"},
     NOT_COMPILED: {"compile": "off"},
+    AS_BATCH: {"layout": "batch"},
 }
 
 

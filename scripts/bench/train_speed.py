@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from contestants import (
+    AS_BATCH,
     EAGER,
     MORE_WORKERS,
     NO_GRAPH,
@@ -71,7 +72,8 @@ def measure(config: Config, workers: int | None, repeats: int, steps: int) -> di
     rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
     if device.type == "cuda":
         rivals[MORE_WORKERS] = Rival(context, contestant, MORE_WORKERS, config, WORKERS)
-        rivals |= {name: Rival(context, contestant, name, config, workers) for name in (NO_GRAPH, NOT_COMPILED)}
+        parts = NO_GRAPH, NOT_COMPILED, AS_BATCH
+        rivals |= {name: Rival(context, contestant, name, config, workers) for name in parts}
     threads = config.train.threads or torch.get_num_threads()
     if device.type == "cpu" and threads > 1:
         alone = replace(config, train=replace(config.train, threads=1))

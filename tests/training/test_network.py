@@ -1,5 +1,6 @@
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,13 @@ def test_a_cuda_graph_is_for_a_single_process_on_cuda() -> None:
 
 
 @pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])
-def test_a_batch_is_interleaved_on_a_cpu_where_it_pays(name: str) -> None:
+def test_a_batch_is_interleaved_where_it_pays(name: str) -> None:
     model = _model(name)
     assert choose_layout(model, torch.bfloat16, CPU) is run_interleaved
     assert (choose_layout(model, torch.float32, CPU) is run_interleaved) == (name == "broadcast")
+    assert choose_layout(model, torch.bfloat16, CPU, compiled=True) is run_each
     assert choose_layout(model, torch.bfloat16, CUDA) is run_each
+    assert (choose_layout(model, torch.bfloat16, CUDA, compiled=True) is run_interleaved) == (name == "broadcast")
     assert choose_layout(torch.nn.Identity(), torch.bfloat16, CPU) is run_each  # a network of somebody else
 
 
@@ -99,6 +102,7 @@ def test_kernels_are_for_bfloat16_on_a_cpu(tmp_path: Path, monkeypatch: pytest.M
     assert find_kernels(model, TrainConfig(), torch.float32, CPU, tmp_path) is None
     assert find_kernels(model, TrainConfig(), bfloat16, CUDA, tmp_path) is None
     assert find_kernels(model, TrainConfig(kernels="off"), bfloat16, CPU, tmp_path) is None
+    assert find_kernels(model, TrainConfig(compile="on"), bfloat16, CPU, tmp_path) is None
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     with pytest.raises(KernelsUnavailableError, match="AVX512-BF16"):
         find_kernels(model, TrainConfig(), bfloat16, CPU, tmp_path)
@@ -110,6 +114,19 @@ def test_interleaved_training_has_the_same_gradients(name: str) -> None:
     gradients = []
     for run in (run_each, run_interleaved):
         network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1, time_mask_frames=3), run=run)
+        network(waveforms, _seeded(0)).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+        model.zero_grad()
+    for plain, interleaved in zip(*gradients, strict=True):
+        torch.testing.assert_close(interleaved, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_what_cuda_is_given_to_compile_has_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # all but the code generation
+    model, waveforms = _model("broadcast").double().train(), torch.randn(6, 1, SAMPLES, dtype=torch.float64)
+    gradients = []
+    for compiled, run in ((False, run_each), (True, choose_layout(model, torch.float64, CUDA, compiled=True))):
+        network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1), compiled, run)
         network(waveforms, _seeded(0)).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
         model.zero_grad()

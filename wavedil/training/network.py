@@ -13,7 +13,7 @@ from wavedil.config import AugmentConfig, TrainConfig
 from wavedil.data.spectrogram_augment import filter_augment, frequency_warp, mix_style, spec_augment
 from wavedil.features import LogMel, mel_edges
 from wavedil.filterbank import FilterEnergies
-from wavedil.layers.interleave import BatchRunner, can_interleave, run_each, run_interleaved
+from wavedil.layers.interleave import BatchRunner, InterleavedRunner, can_interleave, run_each, run_interleaved
 from wavedil.models import KeywordModel
 from wavedil.runtime.native import load_kernels
 from wavedil.runtime.rows import RowRunner, can_run_rows
@@ -41,16 +41,32 @@ class TrainingNetwork(nn.Module):
             edges = mel_edges(cast(int, front.sample_rate), front.config)
             device = next(model.parameters()).device
             self.register_buffer("centres", edges[1:-1].float().to(device), persistent=False)
-        # Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
-        # leaves to eager kernels anyway.
-        function = model.classify if model.has_spectrogram else model.clip_logits
-        if run is not run_each:
-            function = partial(function, run=run)
-        self.logits: Callable[[Tensor], Tensor] = torch.compile(function) if compiled else function
+        self.compiled, self.run = compiled, run
+        self._by_clips: dict[int, Callable[[Tensor], Tensor]] = {}
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
         """Logits ``(batch, n_classes)`` of ``(batch, 1, samples)``; the masks are drawn from the generator."""
         return self.logits(self.features(waveforms, generator))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``(batch, n_classes)`` of what :meth:`features` gave."""
+        clips = len(features)
+        if clips not in self._by_clips:
+            self._by_clips[clips] = self._make_logits(clips)
+        return self._by_clips[clips](features)
+
+    def _make_logits(self, clips: int) -> Callable[[Tensor], Tensor]:
+        """From features of so many clips to logits.
+
+        Compiled in part: drawing masks from a generator breaks a graph, and a spectrum is complex, which the compiler
+        leaves to eager kernels anyway.
+        """
+        function = self.model.classify if self.model.has_spectrogram else self.model.clip_logits
+        if self.run is run_interleaved:
+            function = partial(function, run=InterleavedRunner(self.model.body, clips))
+        elif self.run is not run_each:
+            function = partial(function, run=self.run)
+        return torch.compile(function) if self.compiled else function
 
     def features(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
         """The augmented spectrogram; the waveforms themselves where the model has none."""
@@ -80,15 +96,23 @@ def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if pays else torch.float32
 
 
-def choose_layout(model: nn.Module, dtype: torch.dtype, device: torch.device) -> BatchRunner:
-    """How a batch is laid out: as one interleaved signal, where that is faster, which is on a CPU.
+def choose_layout(model: nn.Module, dtype: torch.dtype, device: torch.device, compiled: bool = False) -> BatchRunner:
+    """How a batch is laid out: as one interleaved signal, where that is faster.
 
-    In bfloat16 for all models; in float32 for the one in two dimensions, which is bound by memory, while gated stacks
-    gain nothing (docs/results/training_speed.md).
+    On a CPU it is in bfloat16 for all models, and in float32 for the one in two dimensions, which is bound by memory,
+    while gated stacks gain nothing; compiled on CUDA for that one, whose depthwise convolutions become sums, which
+    fuse with what is around them (docs/results/training_speed.md).
+
+    Args:
+        model: in training.
+        dtype: that is computed in.
+        device: of the model.
+        compiled: whether it runs through torch.compile.
     """
-    if device.type != "cpu" or not isinstance(model, KeywordModel) or not can_interleave(model.body):
+    if not isinstance(model, KeywordModel) or not can_interleave(model.body) or compiled != (device.type == "cuda"):
         return run_each
-    return run_interleaved if dtype == torch.bfloat16 or model.config.name == "broadcast" else run_each
+    everywhere = device.type == "cpu" and dtype == torch.bfloat16
+    return run_interleaved if everywhere or model.config.name == "broadcast" else run_each
 
 
 def find_kernels(
@@ -107,7 +131,12 @@ def find_kernels(
         KernelsUnavailableError: if there are some for it, but not here.
     """
     wanted = config.kernels == "auto" and dtype == torch.bfloat16 and device.type == "cpu"
-    if not wanted or not isinstance(model, KeywordModel) or not can_run_rows(model.body):
+    if (
+        choose_compile(config, device)
+        or not wanted
+        or not isinstance(model, KeywordModel)
+        or not can_run_rows(model.body)
+    ):
         return None
     return RowRunner(load_kernels(folder), model.body)
 

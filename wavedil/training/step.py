@@ -54,7 +54,7 @@ class TrainingStep:
         self.generator = torch.Generator(process.device)
         self.compiled = choose_compile(config.train, process.device)
         self.remark: str | None = None
-        run = run_each if self.compiled else self._choose_runner(state.model)
+        run = self._choose_runner(state.model)
         self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, run)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
@@ -66,16 +66,16 @@ class TrainingStep:
             self._rate = torch.zeros((), device=process.device)  # a number would be captured as it is
 
     def _choose_runner(self, model: nn.Module) -> BatchRunner:
-        device, folder = self.process.device, cache_root() / "kernels"
+        config, device = self.config.train, self.process.device
         try:
-            runner = find_kernels(model, self.config.train, self.dtype, device, folder)
+            runner = find_kernels(model, config, self.dtype, device, cache_root() / "kernels")
         except KernelsUnavailableError as error:
             self.remark = f"training without the compiled kernels, which is slower: {error}"
             runner = None
-        if runner is None:
-            return choose_layout(model, self.dtype, device)
-        self.augment.renderer = ClipRenderer(runner.kernels)
-        return runner
+        if runner is not None:
+            self.augment.renderer = ClipRenderer(runner.kernels)
+            return runner
+        return run_each if config.layout == "batch" else choose_layout(model, self.dtype, device, self.compiled)
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0."""
