@@ -43,6 +43,11 @@ class FilterEnergies(Window):
         self.boundary = boundary
         self.weight = nn.Parameter(waves(sample_rate, config).float())
 
+    @property
+    def scale(self) -> float:
+        """What the weights, of order one, are multiplied by."""
+        return 4 / self.span
+
     def input_shape(self) -> tuple[int, ...]:
         return (1,)
 
@@ -52,7 +57,7 @@ class FilterEnergies(Window):
     def apply_window(self, x: Tensor) -> Tensor:
         # Energies of quiet frames vanish in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.weight * (4 / self.span)
+            weight = self.weight * self.scale
             filtered = F.conv1d(x.to(weight.dtype), weight.unsqueeze(1), stride=self.step_size)
             in_phase, quadrature = filtered.chunk(2, dim=1)
             return torch.log(in_phase * in_phase + quadrature * quadrature + FLOOR)

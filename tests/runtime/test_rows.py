@@ -12,7 +12,7 @@ import torch
 from kernels_here import load
 from torch import Tensor, nn
 
-from wavedil.config import ModelConfig
+from wavedil.config import AugmentConfig, ModelConfig
 from wavedil.layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -28,6 +28,7 @@ from wavedil.layers.interleave import run_each, run_interleaved
 from wavedil.models import build_model
 from wavedil.models.entry import AsBands, AsSpectrogram
 from wavedil.runtime.rows import RowRunner, can_run_rows
+from wavedil.training.network import TrainingNetwork
 
 # Relative, beside twice torch's own error: where no ReLU is near its edge, and where one may fall to the other side.
 SLACK, ROUGH = 0.08, 0.3
@@ -274,10 +275,12 @@ def test_each_keyword_model_trains_by_kernels(kernels: Any, name: str, boundary:
     model = build_model(replace(config, **options[name]), 3, 16_000).train()
     assert can_run_rows(model.body)
     waveforms = torch.randn(6, 1, 8_000)
+    augment = AugmentConfig(frequency_warp=0.1, style_probability=1.0, filter_db=5.0, time_masks=1, frequency_masks=1)
     plain, own = copy.deepcopy(model), copy.deepcopy(model)
     with bfloat16(True):
-        expected = plain.clip_logits(waveforms, run_interleaved)
-        given = own.clip_logits(waveforms, RowRunner(kernels, own.body))
+        expected = TrainingNetwork(plain, augment, run=run_interleaved)(waveforms, torch.Generator().manual_seed(1))
+        own_network = TrainingNetwork(own, augment, run=RowRunner(kernels, own.body))
+        given = own_network(waveforms, torch.Generator().manual_seed(1))
     torch.testing.assert_close(given, expected, rtol=0.1, atol=0.1 * float(expected.detach().abs().max()))
     given.square().sum().backward()
     assert all(parameter.grad is not None for parameter in own.parameters())

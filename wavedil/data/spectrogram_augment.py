@@ -1,6 +1,8 @@
 """Augmentation of spectrograms in batches, on the device that they are on, with all chance from one generator."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,78 @@ from wavedil.config import AugmentConfig
 from wavedil.data.augment import uniform
 
 _FILTER_KNOTS = 5
-_LEAST_DEVIATION = 1e-3  # of a band over time, which a silent one may not have
+LEAST_DEVIATION = 1e-3  # of a band over time, which a silent one may not have
+
+
+class Warp(NamedTuple):
+    """Where each band is read: ``(batch, bands)``, the upper of two bands, and its share against the one below it."""
+
+    above: Tensor
+    share: Tensor
+
+
+class Style(NamedTuple):
+    """Whose style a clip is given a share of: ``(batch,)``; each clip's is given to one."""
+
+    share: Tensor
+    other: Tensor
+
+
+class Masks(NamedTuple):
+    """What is masked: ``(batch, frames)`` and ``(batch, bands)``, bool."""
+
+    frames: Tensor
+    bands: Tensor
+
+
+class SpectrogramDraws(NamedTuple):
+    """What chance decided for the spectrograms of a batch; None for what is off.
+
+    Attributes:
+        warp: of the frequencies.
+        style: taken of other clips.
+        response: ``(batch, bands)``, that is added.
+        masks: of time and frequency.
+    """
+
+    warp: Warp | None
+    style: Style | None
+    response: Tensor | None
+    masks: Masks | None
+
+
+# Log energies on a CPU in float32, and what chance decided for them, to augmented ones.
+SpectrogramRenderer = Callable[[Tensor, SpectrogramDraws], Tensor]
+
+
+def augment_spectrogram(
+    log_energies: Tensor,
+    config: AugmentConfig,
+    centres: Tensor,
+    generator: torch.Generator,
+    render: SpectrogramRenderer | None = None,
+) -> Tensor:
+    """:func:`frequency_warp`, :func:`mix_style`, :func:`filter_augment` and :func:`spec_augment`, in this order.
+
+    Args:
+        log_energies: ``(batch, bands, frames)``, natural logarithms; left as they are.
+        config: of the augmentation.
+        centres: of the bands, in Hz, ``(bands,)``, rising.
+        generator: on any device.
+        render: what follows the draws for float32 on a CPU, if not torch; see wavedil.runtime.spectrogram.
+    """
+    batch, bands, frames = log_energies.shape
+    device = log_energies.device
+    draws = SpectrogramDraws(
+        warp=_draw_warp(batch, config, centres, generator),
+        style=_draw_style(batch, config, generator, device),
+        response=_draw_response(batch, bands, config, generator, device),
+        masks=_draw_masks(batch, bands, frames, config, generator, device),
+    )
+    if render is not None and log_energies.dtype == torch.float32 and device.type == "cpu":
+        return render(log_energies, draws)
+    warped = _warp(log_energies, draws.warp)
+    return _mask(_add(_mix(warped, draws.style), draws.response), draws.masks)
 
 
 def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -24,13 +97,8 @@ def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Gener
     Returns:
         Masked features of the same shape, dtype and device.
     """
-    batch, channels, frames = features.shape
-    mask = torch.zeros(1, 1, 1, dtype=torch.bool, device=features.device)
-    for _ in range(config.time_masks if config.time_mask_frames else 0):
-        mask = mask | _bands(batch, frames, config.time_mask_frames, generator, features.device)[:, None, :]
-    for _ in range(config.frequency_masks if config.frequency_mask_bins else 0):
-        mask = mask | _bands(batch, channels, config.frequency_mask_bins, generator, features.device)[:, :, None]
-    return torch.where(mask, features.mean(dim=(1, 2), keepdim=True), features)
+    batch, bands, frames = features.shape
+    return _mask(features, _draw_masks(batch, bands, frames, config, generator, features.device))
 
 
 def mix_style(log_energies: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -47,18 +115,7 @@ def mix_style(log_energies: Tensor, config: AugmentConfig, generator: torch.Gene
     Returns:
         Energies of the same shape, dtype and device.
     """
-    if not config.style_probability:
-        return log_energies
-    batch, device = len(log_energies), log_energies.device
-    share, chance = uniform(2, batch, generator, device)
-    share = (share * (chance < config.style_probability)).to(log_energies.dtype)[:, None, None]
-    other = torch.randperm(batch, generator=generator, device=generator.device).to(device)
-    mean = log_energies.mean(2, keepdim=True)
-    centred = log_energies - mean
-    # Not Tensor.std, which takes a CPU ten times as long; and not the root of zero, which has no gradient.
-    deviation = (centred.square().mean(2, keepdim=True) + _LEAST_DEVIATION**2).sqrt()
-    scale = torch.lerp(torch.ones_like(deviation), deviation[other] / deviation, share)
-    return centred * scale + torch.lerp(mean, mean[other], share)
+    return _mix(log_energies, _draw_style(len(log_energies), config, generator, log_energies.device))
 
 
 def filter_augment(log_energies: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -74,15 +131,8 @@ def filter_augment(log_energies: Tensor, config: AugmentConfig, generator: torch
     Returns:
         Filtered energies of the same shape, dtype and device.
     """
-    if not config.filter_db:
-        return log_energies
     batch, bands, _ = log_energies.shape
-    decibels = config.filter_db * (2 * uniform(_FILTER_KNOTS, batch, generator, log_energies.device).T - 1)
-    # By a product, since CUDA's interpolation of few points goes through the batch clip after clip.
-    knots = torch.eye(_FILTER_KNOTS, dtype=decibels.dtype, device=decibels.device)
-    weights = F.interpolate(knots[:, None], size=bands, mode="linear", align_corners=True)[:, 0]
-    response = decibels @ weights * (math.log(10) / 10)
-    return log_energies + response.to(log_energies.dtype)[:, :, None]
+    return _add(log_energies, _draw_response(batch, bands, config, generator, log_energies.device))
 
 
 def frequency_warp(log_energies: Tensor, config: AugmentConfig, centres: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,20 +149,91 @@ def frequency_warp(log_energies: Tensor, config: AugmentConfig, centres: Tensor,
     Returns:
         Warped energies of the same shape, dtype and device; beyond the outermost bands these are repeated.
     """
-    if not config.frequency_warp:
-        return log_energies
-    batch, bands, frames = log_energies.shape
-    factor = 1 + config.frequency_warp * (2 * uniform(1, batch, generator, log_energies.device)[0] - 1)
+    return _warp(log_energies, _draw_warp(len(log_energies), config, centres, generator))
+
+
+def _draw_warp(batch: int, config: AugmentConfig, centres: Tensor, generator: torch.Generator) -> Warp | None:
+    bands = len(centres)
+    if not config.frequency_warp or bands < 2:
+        return None
+    factor = 1 + config.frequency_warp * (2 * uniform(1, batch, generator, centres.device)[0] - 1)
     wanted = factor[:, None].to(centres.dtype) * centres
     above = torch.searchsorted(centres, wanted).clamp(1, bands - 1)
     low, high = centres[above - 1], centres[above]
-    share = ((wanted - low) / (high - low)).clamp(0, 1).to(log_energies.dtype)[:, :, None]
-    index = above[:, :, None].expand(-1, -1, frames)
+    return Warp(above, ((wanted - low) / (high - low)).clamp(0, 1))
+
+
+def _warp(log_energies: Tensor, warp: Warp | None) -> Tensor:
+    if warp is None:
+        return log_energies
+    share = warp.share.to(log_energies.dtype)[:, :, None]
+    index = warp.above[:, :, None].expand(-1, -1, log_energies.shape[2])
     return torch.lerp(log_energies.gather(1, index - 1), log_energies.gather(1, index), share)
 
 
-def _bands(batch: int, length: int, widest: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One random band a clip: ``(batch, length)`` bool."""
+def _draw_style(batch: int, config: AugmentConfig, generator: torch.Generator, device: torch.device) -> Style | None:
+    if not config.style_probability:
+        return None
+    share, chance = uniform(2, batch, generator, device)
+    other = torch.randperm(batch, generator=generator, device=generator.device).to(device)
+    return Style(share * (chance < config.style_probability), other)
+
+
+def _mix(log_energies: Tensor, style: Style | None) -> Tensor:
+    if style is None:
+        return log_energies
+    share, other = style.share.to(log_energies.dtype)[:, None, None], style.other
+    mean = log_energies.mean(2, keepdim=True)
+    centred = log_energies - mean
+    # Not Tensor.std, which takes a CPU ten times as long; and not the root of zero, which has no gradient.
+    deviation = (centred.square().mean(2, keepdim=True) + LEAST_DEVIATION**2).sqrt()
+    scale = torch.lerp(torch.ones_like(deviation), deviation[other] / deviation, share)
+    return centred * scale + torch.lerp(mean, mean[other], share)
+
+
+def _draw_response(
+    batch: int, bands: int, config: AugmentConfig, generator: torch.Generator, device: torch.device
+) -> Tensor | None:
+    if not config.filter_db:
+        return None
+    decibels = config.filter_db * (2 * uniform(_FILTER_KNOTS, batch, generator, device).T - 1)
+    # By a product, since CUDA's interpolation of few points goes through the batch clip after clip.
+    knots = torch.eye(_FILTER_KNOTS, dtype=decibels.dtype, device=decibels.device)
+    weights = F.interpolate(knots[:, None], size=bands, mode="linear", align_corners=True)[:, 0]
+    return decibels @ weights * (math.log(10) / 10)
+
+
+def _add(log_energies: Tensor, response: Tensor | None) -> Tensor:
+    return log_energies if response is None else log_energies + response.to(log_energies.dtype)[:, :, None]
+
+
+def _draw_masks(
+    batch: int, bands: int, frames: int, config: AugmentConfig, generator: torch.Generator, device: torch.device
+) -> Masks | None:
+    n_frames = config.time_masks if config.time_mask_frames else 0
+    n_bands = config.frequency_masks if config.frequency_mask_bins else 0
+    if not n_frames + n_bands:
+        return None
+    masked = []
+    for number, length, widest in (
+        (n_frames, frames, config.time_mask_frames),
+        (n_bands, bands, config.frequency_mask_bins),
+    ):
+        masked.append(torch.zeros(batch, length, dtype=torch.bool, device=device))
+        for _ in range(number):
+            masked[-1] |= _stretch(batch, length, widest, generator, device)
+    return Masks(*masked)
+
+
+def _mask(features: Tensor, masks: Masks | None) -> Tensor:
+    if masks is None:
+        return features
+    mask = masks.frames[:, None, :] | masks.bands[:, :, None]
+    return torch.where(mask, features.mean(dim=(1, 2), keepdim=True), features)
+
+
+def _stretch(batch: int, length: int, widest: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """One random stretch a clip: ``(batch, length)`` bool."""
     width, start = uniform(2, batch, generator, device)[:, :, None]
     width = (width * (min(widest, length) + 1)).long()
     start = (start * (length - width + 1)).long()

@@ -52,10 +52,15 @@ class KeywordModel(Chain):
     def input_shape(self) -> tuple[int, ...]:
         return (1,)
 
-    def features(self, waveform: Tensor) -> Tensor:
-        """What the front end makes of a waveform ``(batch, 1, time)``: ``(batch, channels, frames)``."""
-        before = waveform.new_zeros(*waveform.shape[:-1], self.hop)
-        return self.front.step(waveform, self.front.start(before, self.boundary == "silence")[1])[0]
+    def features(self, waveform: Tensor, run: BatchRunner = run_each) -> Tensor:
+        """What the front end makes of a waveform ``(batch, 1, time)``: ``(batch, channels, frames)``.
+
+        Args:
+            waveform: in [-1, 1].
+            run: how the front end computes a batch; the result is the same.
+        """
+        before = waveform.new_zeros(1, 1, self.hop)  # the same for all of them
+        return run(self.front, waveform, self.front.start(before, self.boundary == "silence")[1])
 
     def classify(self, features: Tensor, run: BatchRunner = run_each) -> Tensor:
         """Logits ``(batch, n_classes)`` of the last frame, from the front end's features of a whole clip.

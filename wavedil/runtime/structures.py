@@ -135,3 +135,26 @@ class Render(ctypes.Structure):
         *((name, LONG) for name in ("clips", "samples", "threads")),
         *((name, POINTER) for name in ("x", "start", "length", "gain", "noise", "noise_start", "noise_gain", "out")),
     )
+
+
+class Filters(ctypes.Structure):
+    """Learned filters in quadrature; kernels/filters.cpp says what each field is."""
+
+    _fields_ = (
+        *((name, LONG) for name in ("clips", "samples", "before", "frames", "bands", "span", "hop", "threads")),
+        *((name, POINTER) for name in ("x", "past", "weight")),
+        *((name, _FLOAT) for name in ("scale", "floor")),
+        *((name, POINTER) for name in ("y", "filtered", "grad_y", "grad_weight")),
+    )
+
+
+class Spectrogram(ctypes.Structure):
+    """Spectrograms to be augmented; kernels/spectrogram.cpp says what each field is."""
+
+    _draws = ("above", "share", "style", "other", "response", "frame_masked", "band_masked")
+    _fields_ = (
+        *((name, LONG) for name in ("clips", "bands", "frames", "threads")),
+        *((name, POINTER) for name in ("x", *_draws)),
+        ("least", _FLOAT),
+        *((name, POINTER) for name in ("y", "mean", "deviation", "grad_y", "grad_x")),
+    )

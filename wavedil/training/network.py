@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, TrainConfig
-from wavedil.data.spectrogram_augment import filter_augment, frequency_warp, mix_style, spec_augment
+from wavedil.data.spectrogram_augment import augment_spectrogram
 from wavedil.features import LogMel, mel_edges
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers.interleave import BatchRunner, InterleavedRunner, can_interleave, run_each, run_interleaved
 from wavedil.models import KeywordModel
+from wavedil.runtime.filters import FilterRunner
 from wavedil.runtime.native import load_kernels
 from wavedil.runtime.rows import RowRunner, can_run_rows
+from wavedil.runtime.spectrogram import SpectrogramKernel
 
 
 class TrainingNetwork(nn.Module):
@@ -42,6 +44,9 @@ class TrainingNetwork(nn.Module):
             device = next(model.parameters()).device
             self.register_buffer("centres", edges[1:-1].float().to(device), persistent=False)
         self.compiled, self.run = compiled, run
+        kernels = run.kernels if isinstance(run, RowRunner) else None
+        self._run_front = None if kernels is None else FilterRunner(kernels)
+        self._render = None if kernels is None else SpectrogramKernel(kernels)
         self._by_clips: dict[int, Callable[[Tensor], Tensor]] = {}
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,11 +78,9 @@ class TrainingNetwork(nn.Module):
         if not self.model.has_spectrogram:
             return waveforms
         with torch.autocast(waveforms.device.type, enabled=False):  # a spectrum spans more than bfloat16 resolves
-            features = self.model.features(waveforms)
-            features = frequency_warp(features, self.augment, self.centres, generator)
-            features = mix_style(features, self.augment, generator)
-            features = filter_augment(features, self.augment, generator)
-            return spec_augment(features, self.augment, generator)
+            run = self._run_front
+            features = self.model.features(waveforms) if run is None else self.model.features(waveforms, run)
+            return augment_spectrogram(features, self.augment, self.centres, generator, self._render)
 
 
 def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
