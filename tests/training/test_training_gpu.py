@@ -10,9 +10,12 @@ import pytest
 import torch
 from tiny import before_call, final_state, tiny_config, write_corpus
 
+from wavedil.layers.interleave import run_interleaved
+from wavedil.models import build_model
 from wavedil.training.cuda_graph import WARM_UP
 from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import Trainer, train
+from wavedil.training.network import TrainingNetwork, choose_layout
 from wavedil.training.step import TrainingStep
 
 pytestmark = [
@@ -94,10 +97,27 @@ def test_a_captured_adamw_is_resumed(corpus: Path, tmp_path: Path, monkeypatch: 
     assert all(torch.isfinite(tensor).all() for tensor in final_state(tmp_path / "run")["model"].values())
 
 
-def test_a_run_with_all_that_pays_on_the_device_is_resumed_and_reports(corpus: Path, tmp_path: Path) -> None:
-    config = tiny_config(corpus, tmp_path / "run", train={"device": "cuda"}, augment=AUGMENT)
+@pytest.mark.parametrize("name", ["mel", "broadcast"])
+def test_a_run_with_all_that_pays_on_the_device_is_resumed_and_reports(corpus: Path, tmp_path: Path, name: str) -> None:
+    options = {"device": "cuda"}
+    config = tiny_config(corpus, tmp_path / "run", train=options, model={"name": name}, augment=AUGMENT)
     train(config)
     before = final_state(tmp_path / "run")
     report = json.loads(train(config, resume=True).read_text())
     assert final_state(tmp_path / "run")["step"] == before["step"]
     assert 0 <= report["test"]["accuracy"] <= 1
+
+
+def test_a_compiled_interleaved_batch_has_the_gradients_of_the_batch(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus, tmp_path / "run", model={"name": "broadcast"}, augment=AUGMENT)
+    model, waveforms = build_model(config.model, 3).cuda().train(), torch.randn(6, 1, 16_000, device="cuda")
+    run = choose_layout(model, torch.float32, torch.device("cuda"), compiled=True)
+    assert run is run_interleaved
+    gradients = []
+    for network in (TrainingNetwork(model, config.augment), TrainingNetwork(model, config.augment, True, run)):
+        network(waveforms, torch.Generator("cuda").manual_seed(0)).square().mean().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+        model.zero_grad()
+    for plain, interleaved in zip(*gradients, strict=True):
+        assert plain is not None
+        assert (interleaved - plain).norm() <= 1e-2 * plain.norm() + 1e-6  # TF32 may multiply
