@@ -79,7 +79,7 @@ def measure(config: Config, threads: int, kept: bool, repeats: int, compiled: bo
     function = model.classify if model.has_spectrogram else model.clip_logits
     for way in (function, partial(function, run=run_interleaved)):
         cells += [_shown(median_seconds(partial(step, way, inputs, on), repeats)) for on in (False, True)]
-    runner = find_kernels(model, config.train, torch.bfloat16, torch.device("cpu"), cache_root() / "kernels")
+    runner = find_kernels(model, config.train, torch.device("cpu"), cache_root() / "kernels")
     way = partial(function, run=runner)
     cells.append(_shown(median_seconds(partial(step, way, inputs, True), repeats)) if runner else "-")
     cells.append(_shown(channels_last(model, inputs, repeats)) if _is_2d(model) else "-")

@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+from unittest import mock
 
 import pytest
+import torch
 
 from wavedil.folders import cache_root
 from wavedil.runtime.native import KernelsUnavailableError, load_kernels
@@ -17,3 +19,11 @@ def load() -> ctypes.CDLL:
         if os.environ.get("WAVEDIL_KERNELS_REQUIRED"):
             raise
         pytest.skip(str(error))
+
+
+def load_for_float32() -> ctypes.CDLL:
+    """The kernels as they are built for a CPU that multiplies no bfloat16."""
+    load()
+    capabilities = {**torch.cpu.get_capabilities(), "avx512_bf16": False}
+    with mock.patch.object(torch.cpu, "get_capabilities", return_value=capabilities):
+        return load_kernels.__wrapped__(cache_root() / "kernels")  # not the ones that are loaded

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from kernels_here import load
+from kernels_here import load, load_for_float32
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, ModelConfig
@@ -37,6 +37,11 @@ SLACK, ROUGH = 0.08, 0.3
 @pytest.fixture(scope="module")
 def kernels() -> Any:
     return load()
+
+
+@pytest.fixture(scope="module")
+def kernels_for_float32() -> Any:
+    return load_for_float32()
 
 
 def stack(channels: int, dilations: list[int], **options: Any) -> Chain:
@@ -137,6 +142,17 @@ def difference(value: Tensor, exact: Tensor) -> float:
 def test_the_kernels_compute_what_the_layers_define(
     kernels: Any, name: str, sessions: int, frames: int, past: str, above_zero: bool
 ) -> None:
+    check(kernels, name, sessions, frames, past, above_zero)
+
+
+@pytest.mark.parametrize("above_zero", [True, False])
+@pytest.mark.parametrize("name", MODULES)
+def test_so_do_those_for_cpus_that_multiply_no_bfloat16(kernels_for_float32: Any, name: str, above_zero: bool) -> None:
+    check(kernels_for_float32, name, 7, 9, "anything", above_zero)
+
+
+def check(kernels: Any, name: str, sessions: int, frames: int, past: str, above_zero: bool) -> None:
+    """Hold the kernels of a module against float64, allowing for what torch's own bfloat16 is off."""
     torch.manual_seed(0)
     make, channels = MODULES[name]
     module = randomised(make(), above_zero)
@@ -182,7 +198,9 @@ def test_a_step_is_the_same_each_time_and_nearly_so_with_other_threads(kernels: 
         torch.testing.assert_close(value, other, rtol=0.1, atol=0.05 * float(other.abs().max()) + 1e-6)
 
 
-def test_a_nan_is_not_lost(kernels: Any) -> None:
+@pytest.mark.parametrize("build", ["kernels", "kernels_for_float32"])
+def test_a_nan_is_not_lost(request: pytest.FixtureRequest, build: str) -> None:
+    kernels = request.getfixturevalue(build)
     for name, (make, channels) in MODULES.items():
         module = randomised(make())
         x = torch.randn(4, channels, 20)
@@ -284,3 +302,16 @@ def test_each_keyword_model_trains_by_kernels(kernels: Any, name: str, boundary:
     torch.testing.assert_close(given, expected, rtol=0.1, atol=0.1 * float(expected.detach().abs().max()))
     given.square().sum().backward()
     assert all(parameter.grad is not None for parameter in own.parameters())
+
+
+def test_numbers_are_rounded_to_the_nearest(kernels: Any, kernels_for_float32: Any) -> None:
+    """What the two builds store differs only where sums of other order fall to other sides of an edge."""
+    module, x = randomised(stack(8, [1, 2], skip_channels=8)), torch.randn(5, 8, 40)
+    state = module.start(torch.zeros(1, 8, 1), False)[1]  # type: ignore[operator]
+    twins = [copy.deepcopy(module) for _ in range(2)]
+    native, other = (
+        RowRunner(built, twin)(twin, x, state)  # type: ignore[arg-type]
+        for built, twin in zip((kernels, kernels_for_float32), twins, strict=True)
+    )
+    assert (native == other).float().mean() > 0.9
+    torch.testing.assert_close(native, other, rtol=0.02, atol=0.02)

@@ -1,3 +1,4 @@
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -94,18 +95,21 @@ def test_dropout_of_channels_is_left_to_the_batch() -> None:
     torch.manual_seed(0)
     dropping = build_model(replace(CONFIG.model, name="broadcast", dropout=0.1), len(WORDS), SAMPLE_RATE)
     assert choose_layout(dropping, torch.bfloat16, CPU) is run_each
-    assert find_kernels(dropping, TrainConfig(), torch.bfloat16, CPU, Path("none")) is None
+    assert find_kernels(dropping, TrainConfig(), CPU, Path("none")) is None
 
 
 def test_kernels_are_for_bfloat16_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, bfloat16 = _model("mel"), torch.bfloat16
-    assert find_kernels(model, TrainConfig(), torch.float32, CPU, tmp_path) is None
-    assert find_kernels(model, TrainConfig(), bfloat16, CUDA, tmp_path) is None
-    assert find_kernels(model, TrainConfig(kernels="off"), bfloat16, CPU, tmp_path) is None
-    assert find_kernels(model, TrainConfig(compile="on"), bfloat16, CPU, tmp_path) is None
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    with pytest.raises(KernelsUnavailableError, match="AVX512-BF16"):
-        find_kernels(model, TrainConfig(), bfloat16, CPU, tmp_path)
+    model, instructions = _model("mel"), dict.fromkeys(("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl"), True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert find_kernels(model, TrainConfig(), CUDA, tmp_path) is None
+    off = TrainConfig(kernels="off"), TrainConfig(precision="float32"), TrainConfig(compile="on")
+    assert [find_kernels(model, config, CPU, tmp_path) for config in off] == [None] * 3
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(KernelsUnavailableError, match="no-such-compiler"):
+        find_kernels(model, TrainConfig(), CPU, tmp_path)
+    instructions.clear()
+    assert find_kernels(model, TrainConfig(), CPU, tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["mel", "raw", "broadcast"])

@@ -1,4 +1,4 @@
-"""The kernels for CPUs with AVX512-BF16: built once by the C++ compiler of the system, kept in a folder, loaded."""
+"""The kernels for CPUs with AVX-512: built once by the C++ compiler of the system, kept in a folder, loaded."""
 
 import ctypes
 import hashlib
@@ -16,10 +16,8 @@ from wavedil.folders import file_lock, new_folder
 
 _SOURCES = Path(__file__).parent / "kernels"
 _COMPILERS = ("c++", "g++", "clang++")
-_FLAGS = (
-    *("-std=c++20", "-O3", "-w", "-shared", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-Wl,-Bsymbolic"),
-    *("-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16"),
-)
+_FLAGS = ("-std=c++20", "-O3", "-w", "-shared", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-Wl,-Bsymbolic", "-mfma")
+_NEEDED = ("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl")
 _LIBRARY = "kernels.so"
 
 
@@ -35,10 +33,10 @@ def load_kernels(folder: Path) -> ctypes.CDLL:
         folder: where they are kept.
 
     Raises:
-        KernelsUnavailableError: if the CPU has no AVX512-BF16, or the kernels cannot be built or loaded.
+        KernelsUnavailableError: if the CPU has no AVX-512, or the kernels cannot be built or loaded.
     """
-    if not (sys.platform.startswith("linux") and torch.cpu.get_capabilities().get("avx512_bf16")):
-        raise KernelsUnavailableError("they need Linux on a CPU with AVX512-BF16")
+    if not has_instructions():
+        raise KernelsUnavailableError("they need Linux on a CPU with AVX-512")
     own = folder / _version()
     try:
         if not own.exists():
@@ -53,9 +51,21 @@ def load_kernels(folder: Path) -> ctypes.CDLL:
         raise KernelsUnavailableError(f"{own}: {error.strerror or error}") from error
 
 
+def has_instructions() -> bool:
+    """Whether kernels for this system and CPU can be built; where it multiplies no bfloat16, they do so in float32."""
+    capabilities = torch.cpu.get_capabilities()
+    return sys.platform.startswith("linux") and all(capabilities.get(name) for name in _NEEDED)
+
+
+def _flags() -> list[str]:
+    """For this CPU."""
+    faster = ["avx512_bf16"] if torch.cpu.get_capabilities().get("avx512_bf16") else []
+    return [*_FLAGS, *("-m" + name.replace("_", "") for name in [*_NEEDED, *faster])]
+
+
 def _version() -> str:
     """Of what a library is made from."""
-    digest = hashlib.sha256(" ".join(_FLAGS).encode())
+    digest = hashlib.sha256(" ".join(_flags()).encode())
     for source in sorted(_SOURCES.iterdir()):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
@@ -68,7 +78,7 @@ def _build(folder: Path) -> None:
         raise KernelsUnavailableError(f"there is no C++ compiler ({chosen or ', '.join(_COMPILERS)})")
     with new_folder(folder) as made:
         sources = map(str, sorted(_SOURCES.glob("*.cpp")))
-        command = [compiler, *_FLAGS, *sources, "-o", str(made / _LIBRARY)]
+        command = [compiler, *_flags(), *sources, "-o", str(made / _LIBRARY)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]

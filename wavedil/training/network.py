@@ -16,7 +16,7 @@ from wavedil.filterbank import FilterEnergies
 from wavedil.layers.interleave import BatchRunner, InterleavedRunner, can_interleave, run_each, run_interleaved
 from wavedil.models import KeywordModel
 from wavedil.runtime.filters import FilterRunner
-from wavedil.runtime.native import load_kernels
+from wavedil.runtime.native import has_instructions, load_kernels
 from wavedil.runtime.rows import RowRunner, can_run_rows
 from wavedil.runtime.spectrogram import SpectrogramKernel
 
@@ -84,7 +84,7 @@ class TrainingNetwork(nn.Module):
 
 
 def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The dtype that autocast computes in; float32 means no autocast.
+    """The dtype that autocast computes in where no kernels do; float32 means no autocast.
 
     "auto" is bfloat16 where the device computes in it: on such GPUs, and on CPUs with AVX512-BF16 or AMX
     (docs/results/training_speed.md has the times). Elsewhere it is emulated, and costs more than it saves.
@@ -118,28 +118,22 @@ def choose_layout(model: nn.Module, dtype: torch.dtype, device: torch.device, co
     return run_interleaved if everywhere or model.config.name == "broadcast" else run_each
 
 
-def find_kernels(
-    model: nn.Module, config: TrainConfig, dtype: torch.dtype, device: torch.device, folder: Path
-) -> RowRunner | None:
-    """What trains a model's body by compiled kernels; None where there are none for it, as in float32 or on CUDA.
+def find_kernels(model: nn.Module, config: TrainConfig, device: torch.device, folder: Path) -> RowRunner | None:
+    """What trains a model's body by compiled kernels, in bfloat16; None where there are none for it or for this CPU.
 
     Args:
         model: in training.
-        config: of the training.
-        dtype: that is computed in.
+        config: of the training; none are wanted in float32, or compiled otherwise.
         device: of the model.
         folder: where the kernels are kept once they are built.
 
     Raises:
-        KernelsUnavailableError: if there are some for it, but not here.
+        KernelsUnavailableError: if there are some for it, but they cannot be built.
     """
-    wanted = config.kernels == "auto" and dtype == torch.bfloat16 and device.type == "cpu"
-    if (
-        choose_compile(config, device)
-        or not wanted
-        or not isinstance(model, KeywordModel)
-        or not can_run_rows(model.body)
-    ):
+    wanted = config.kernels == "auto" and config.precision != "float32" and not choose_compile(config, device)
+    if not wanted or device.type != "cpu" or not has_instructions():
+        return None
+    if not isinstance(model, KeywordModel) or not can_run_rows(model.body):
         return None
     return RowRunner(load_kernels(folder), model.body)
 

@@ -11,6 +11,7 @@ from wavedil.folders import cache_root
 from wavedil.layers.interleave import BatchRunner, run_each
 from wavedil.runtime.native import KernelsUnavailableError
 from wavedil.runtime.render import ClipRenderer
+from wavedil.runtime.rows import RowRunner
 from wavedil.training.cuda_graph import Function, GraphedCall, choose_cuda_graph
 from wavedil.training.distillation import Teacher, distilled
 from wavedil.training.distributed import Process
@@ -50,11 +51,12 @@ class TrainingStep:
         self.teacher = teacher
         self.warmup_steps = round(config.train.warmup_epochs * steps_per_epoch)
         self.total_steps = config.train.epochs * steps_per_epoch
-        self.dtype = choose_precision(config.train, process.device)
         self.generator = torch.Generator(process.device)
         self.compiled = choose_compile(config.train, process.device)
         self.remark: str | None = None
-        run = self._choose_runner(state.model)
+        runner = self._find_kernels(state.model)
+        self.dtype = choose_precision(config.train, process.device) if runner is None else torch.bfloat16
+        run = self._choose_layout(state.model) if runner is None else runner
         self.network: nn.Module = TrainingNetwork(state.model, config.augment, self.compiled, run)  # type: ignore[arg-type]
         if process.backend is not None:
             self.network = nn.parallel.DistributedDataParallel(self.network)
@@ -65,17 +67,20 @@ class TrainingStep:
             self._run = GraphedCall(self._captured, self.generator, process.device)
             self._rate = torch.zeros((), device=process.device)  # a number would be captured as it is
 
-    def _choose_runner(self, model: nn.Module) -> BatchRunner:
-        config, device = self.config.train, self.process.device
+    def _find_kernels(self, model: nn.Module) -> RowRunner | None:
         try:
-            runner = find_kernels(model, config, self.dtype, device, cache_root() / "kernels")
+            runner = find_kernels(model, self.config.train, self.process.device, cache_root() / "kernels")
         except KernelsUnavailableError as error:
             self.remark = f"training without the compiled kernels, which is slower: {error}"
-            runner = None
+            return None
         if runner is not None:
             self.augment.renderer = ClipRenderer(runner.kernels)
-            return runner
-        return run_each if config.layout == "batch" else choose_layout(model, self.dtype, device, self.compiled)
+        return runner
+
+    def _choose_layout(self, model: nn.Module) -> BatchRunner:
+        if self.config.train.layout == "batch":
+            return run_each
+        return choose_layout(model, self.dtype, self.process.device, self.compiled)
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0."""

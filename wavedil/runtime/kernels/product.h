@@ -14,7 +14,11 @@ using vec = __m512;
 
 constexpr long kLanes = 16;                  // float32 in a vector
 constexpr long kTile = 48;                   // rows at a time: whole blocks of each height in kHeight
+#ifdef __AVX512BF16__
 constexpr int kHeight[] = {0, 12, 8, 8, 6};  // rows of a block that is 1, 2, 3 or 4 vectors wide
+#else
+constexpr int kHeight[] = {0, 12, 8, 8, 4};  // pairs take twice the registers
+#endif
 
 ALWAYS long padded(long channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
 
@@ -23,19 +27,40 @@ ALWAYS vec load(const bf16* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
-ALWAYS void store(bf16* p, vec x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+#ifdef __AVX512BF16__
+using Pairs = __m512bh;  // of values whose products are added up
+ALWAYS Pairs as_pairs(__m512i x) { return reinterpret_cast<Pairs>(x); }
+ALWAYS vec multiply_add(vec sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, a, b); }
+ALWAYS __m256i rounded(vec x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
+#else
+struct Pairs {
+  vec first, second;
+};
+ALWAYS Pairs as_pairs(__m512i x) {
+  const __m512i upper = _mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)), _mm512_castsi512_ps(upper)};
 }
+ALWAYS vec multiply_add(vec sum, const Pairs& a, const Pairs& b) {
+  return _mm512_fmadd_ps(a.second, b.second, _mm512_fmadd_ps(a.first, b.first, sum));
+}
+// To the nearest, of two to the even one; what is not a number stays so.
+ALWAYS __m256i rounded(vec x) {
+  const __m512i bits = _mm512_castps_si512(x), upper = _mm512_srli_epi32(bits, 16);
+  const __m512i half = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+  const __m512i near = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+  const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+  return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(near, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet));
+}
+#endif
+
+ALWAYS void store(bf16* p, vec x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), rounded(x)); }
 
 ALWAYS __mmask16 first_lanes(long count) { return count < kLanes ? (1u << count) - 1 : 0xffff; }
 
-ALWAYS void store(bf16* p, vec x, __mmask16 which) {
-  _mm256_mask_storeu_epi16(p, which, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
-}
+ALWAYS void store(bf16* p, vec x, __mmask16 which) { _mm256_mask_storeu_epi16(p, which, rounded(x)); }
 
 ALWAYS bf16 rounded(float x) {
-  const __m128i pair = reinterpret_cast<__m128i>(_mm_cvtneps_pbh(_mm_set_ss(x)));
-  return static_cast<bf16>(_mm_extract_epi16(pair, 0));
+  return static_cast<bf16>(_mm_extract_epi16(_mm256_castsi256_si128(rounded(_mm512_set1_ps(x))), 0));
 }
 
 // The rows that a product reads: for each row and tap, `run` values (an even number) of row `row + taps[j]`.
@@ -60,16 +85,16 @@ inline void block(Windows in, long row, long column, const bf16* matrix, long wi
 #pragma GCC unroll 4
     for (int r = 0; r < R; r += 3) thirds[r / 3] = in.x + (row + in.taps[j] + r) * in.stride;
     for (long k = 0; k < in.run; k += 2, matrix += 2 * width) {
-      __m512bh columns[V];
+      Pairs columns[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) columns[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(matrix + 2 * kLanes * v));
+      for (int v = 0; v < V; ++v) columns[v] = as_pairs(_mm512_loadu_si512(matrix + 2 * kLanes * v));
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         int pair;
         std::memcpy(&pair, thirds[r / 3] + r % 3 * in.stride, sizeof pair);
-        const __m512bh values = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+        const Pairs values = as_pairs(_mm512_set1_epi32(pair));
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], values, columns[v]);
+        for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(sum[r][v], values, columns[v]);
       }
 #pragma GCC unroll 4
       for (const bf16*& x : thirds) x += 2;
@@ -144,14 +169,14 @@ inline void outer_block(float* sums, long width, const uint32_t* x, long x_strid
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[a][v] = _mm512_loadu_ps(sums + a * width + v * kLanes);
   for (long p = 0; p < pairs; ++p, x += x_stride, y += y_stride) {
-    __m512bh columns[V];
+    Pairs columns[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) columns[v] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(y + v * kLanes));
+    for (int v = 0; v < V; ++v) columns[v] = as_pairs(_mm512_loadu_si512(y + v * kLanes));
 #pragma GCC unroll 12
     for (int a = 0; a < A; ++a) {
-      const __m512bh values = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(x[a])));
+      const Pairs values = as_pairs(_mm512_set1_epi32(static_cast<int>(x[a])));
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sum[a][v] = _mm512_dpbf16_ps(sum[a][v], values, columns[v]);
+      for (int v = 0; v < V; ++v) sum[a][v] = multiply_add(sum[a][v], values, columns[v]);
     }
   }
 #pragma GCC unroll 12
