@@ -22,7 +22,7 @@ ALLOWED = {
     "models": {"filterbank", "features", "layers", "receptive", "functional", "config"},
     "streaming": {"models", "layers", "receptive", "config"},
     "export": {"models", "layers", "receptive", "config", "streaming"},
-    "runtime": {"models", "layers", "receptive", "config", "folders"},
+    "runtime": {"models", "filterbank", "features", "layers", "receptive", "config", "folders"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
     "audio": {"data", "config"},
     "data": {"audio", "config", "functional", "folders"},

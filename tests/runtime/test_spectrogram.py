@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernels_here import load
 
 from wavedil.config import AugmentConfig
-from wavedil.data.spectrogram_augment import augment_spectrogram
+from wavedil.data.spectrogram_augment import LEAST_DEVIATION, augment_spectrogram
 from wavedil.runtime.spectrogram import SpectrogramKernel
 
 OFF = AugmentConfig(frequency_warp=0.0, style_probability=0.0, filter_db=0.0, time_masks=0, frequency_masks=0)
@@ -38,7 +38,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module")
 def kernel() -> SpectrogramKernel:
-    return SpectrogramKernel(load())
+    return SpectrogramKernel(load(), LEAST_DEVIATION)
 
 
 def augmented(

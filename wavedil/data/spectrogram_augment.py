@@ -52,8 +52,9 @@ class SpectrogramDraws(NamedTuple):
     masks: Masks | None
 
 
-# Log energies on a CPU in float32, and what chance decided for them, to augmented ones.
-SpectrogramRenderer = Callable[[Tensor, SpectrogramDraws], Tensor]
+# Log energies on a CPU in float32, and what chance decided for them (above and share of the warp, share and other of
+# the style, response, masks of frames and bands, None for what is off), to augmented ones.
+SpectrogramRenderer = Callable[..., Tensor]
 
 
 def augment_spectrogram(
@@ -81,7 +82,8 @@ def augment_spectrogram(
         masks=_draw_masks(batch, bands, frames, config, generator, device),
     )
     if render is not None and log_energies.dtype == torch.float32 and device.type == "cpu":
-        return render(log_energies, draws)
+        off = None, None
+        return render(log_energies, *(draws.warp or off), *(draws.style or off), draws.response, *(draws.masks or off))
     warped = _warp(log_energies, draws.warp)
     return _mask(_add(_mix(warped, draws.style), draws.response), draws.masks)
 

@@ -7,7 +7,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wavedil.data.spectrogram_augment import LEAST_DEVIATION, SpectrogramDraws
 from wavedil.runtime.function import trained
 from wavedil.runtime.structures import Arguments, Spectrogram
 
@@ -17,26 +16,55 @@ class SpectrogramKernel:
 
     Args:
         kernels: see :func:`wavedil.runtime.native.load_kernels`.
+        least_deviation: of a band over time, whose square is added to the variances.
     """
 
-    def __init__(self, kernels: ctypes.CDLL) -> None:
-        self.kernels = kernels
+    def __init__(self, kernels: ctypes.CDLL, least_deviation: float) -> None:
+        self.kernels, self.least_deviation = kernels, least_deviation
 
-    def __call__(self, log_energies: Tensor, draws: SpectrogramDraws) -> Tensor:
+    def __call__(
+        self,
+        log_energies: Tensor,
+        above: Tensor | None,
+        share: Tensor | None,
+        style: Tensor | None,
+        other: Tensor | None,
+        response: Tensor | None,
+        frame_masked: Tensor | None,
+        band_masked: Tensor | None,
+    ) -> Tensor:
         """The augmented energies.
 
         Args:
             log_energies: ``(batch, bands, frames)`` float32.
-            draws: what chance decided.
+            above: ``(batch, bands)`` int64, the upper of the two bands that each is read from; None for no warp.
+            share: ``(batch, bands)``, of the upper one.
+            style: ``(batch,)``, the share of another clip's style; None for none.
+            other: ``(batch,)`` int64, whose; a permutation.
+            response: ``(batch, bands)``, added; None for none.
+            frame_masked: ``(batch, frames)`` bool; None for no masks.
+            band_masked: ``(batch, bands)`` bool.
         """
-        return trained(partial(_Call, self.kernels, draws), log_energies, [], [])
+        draws = {
+            "above": above,
+            "share": share,
+            "style": style,
+            "other": other,
+            "response": response,
+            "frame_masked": frame_masked,
+            "band_masked": band_masked,
+        }
+        given = {name: tensor for name, tensor in draws.items() if tensor is not None}
+        return trained(partial(_Call, self, given), log_energies, [], [])
 
 
 class _Call:
     """The buffers of a step, from its forward to its backward."""
 
-    def __init__(self, kernels: ctypes.CDLL, draws: SpectrogramDraws, x: Tensor, _: Sequence[Tensor | None]) -> None:
-        self.kernels, self.keep = kernels, Arguments()
+    def __init__(
+        self, owner: SpectrogramKernel, draws: dict[str, Tensor], x: Tensor, _: Sequence[Tensor | None]
+    ) -> None:
+        self.kernels, self.keep, self.shape = owner.kernels, Arguments(), x.shape
         clips, bands, frames = x.shape
         self.arguments = Spectrogram(
             clips=clips,
@@ -44,22 +72,13 @@ class _Call:
             frames=frames,
             threads=torch.get_num_threads(),
             x=self.keep.pointer(x.contiguous()),
-            least=LEAST_DEVIATION**2,
+            least=owner.least_deviation**2,
         )
-        if draws.warp is not None:
-            self._keep(above=draws.warp.above, share=draws.warp.share.float())
-        if draws.style is not None:
-            self._keep(style=draws.style.share.float(), other=draws.style.other)
-            self._keep(mean=torch.empty(clips, bands), deviation=torch.empty(clips, bands))
-        if draws.response is not None:
-            self._keep(response=draws.response.float())
-        if draws.masks is not None:
-            self._keep(frame_masked=draws.masks.frames, band_masked=draws.masks.bands)
-        self.shape = x.shape
-
-    def _keep(self, **tensors: Tensor) -> None:
-        for name, tensor in tensors.items():
-            setattr(self.arguments, name, self.keep.pointer(tensor.contiguous()))
+        if "style" in draws:
+            draws = {**draws, "mean": torch.empty(clips, bands), "deviation": torch.empty(clips, bands)}
+        for name, tensor in draws.items():
+            numbers = tensor.float() if tensor.is_floating_point() else tensor
+            setattr(self.arguments, name, self.keep.pointer(numbers.contiguous()))
 
     def forward(self) -> Tensor:
         y = torch.empty(self.shape)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, TrainConfig
-from wavedil.data.spectrogram_augment import augment_spectrogram
+from wavedil.data.spectrogram_augment import LEAST_DEVIATION, augment_spectrogram
 from wavedil.features import LogMel, mel_edges
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers.interleave import BatchRunner, InterleavedRunner, can_interleave, run_each, run_interleaved
@@ -46,7 +46,7 @@ class TrainingNetwork(nn.Module):
         self.compiled, self.run = compiled, run
         kernels = run.kernels if isinstance(run, RowRunner) else None
         self._run_front = None if kernels is None else FilterRunner(kernels)
-        self._render = None if kernels is None else SpectrogramKernel(kernels)
+        self._render = None if kernels is None else SpectrogramKernel(kernels, LEAST_DEVIATION)
         self._by_clips: dict[int, Callable[[Tensor], Tensor]] = {}
 
     def forward(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
