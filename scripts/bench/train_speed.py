@@ -72,7 +72,9 @@ def measure(config: Config, workers: int | None, repeats: int, steps: int) -> di
     rivals: dict[str, Rival | Team] = {name: Rival(context, contestant, name, config, workers) for name in names}
     if device.type == "cuda":
         rivals[MORE_WORKERS] = Rival(context, contestant, MORE_WORKERS, config, WORKERS)
-        parts = NO_GRAPH, NOT_COMPILED, AS_BATCH
+        parts = [NO_GRAPH, NOT_COMPILED]
+        if config.model.name == "broadcast":  # the others' batches are left as they are
+            parts.append(AS_BATCH)
         rivals |= {name: Rival(context, contestant, name, config, workers) for name in parts}
     threads = config.train.threads or torch.get_num_threads()
     if device.type == "cpu" and threads > 1:

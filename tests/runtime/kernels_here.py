@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest import mock
 
 import pytest
@@ -27,3 +29,14 @@ def load_for_float32() -> ctypes.CDLL:
     capabilities = {**torch.cpu.get_capabilities(), "avx512_bf16": False}
     with mock.patch.object(torch.cpu, "get_capabilities", return_value=capabilities):
         return load_kernels.__wrapped__(cache_root() / "kernels")  # not the ones that are loaded
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads, as long as it lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels_here import load
+from kernels_here import load, threads
 from torch import Tensor, nn
 
 from wavedil.config import FeatureConfig
@@ -44,24 +44,20 @@ def run(module: FilterEnergies, x: Tensor, past: Tensor, grad: Tensor, how: Any)
     hop=st.integers(1, 40),
     overlap=st.integers(0, 50),
     samples=st.integers(0, 700),
-    threads=st.integers(1, 3),
+    count=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
 def test_it_is_what_torch_computes(
-    runner: FilterRunner, clips: int, bands: int, hop: int, overlap: int, samples: int, threads: int, seed: int
+    runner: FilterRunner, clips: int, bands: int, hop: int, overlap: int, samples: int, count: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
     module = filters(bands, hop + overlap, hop)
     x, past = torch.randn(clips, 1, hop + samples), torch.randn(1, 1, overlap)
     grad = torch.randn(clips, bands, (hop + samples) // hop)
     exact = run(copy.deepcopy(module).double(), x.double(), past.double(), grad, run_each)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with threads(count):
         found = run(module, x, past, grad, runner)
         again = run(module, x, past, grad, runner)
-    finally:
-        torch.set_num_threads(before)
     for own, same, wanted in zip(found, again, exact, strict=True):
         assert torch.equal(own, same)
         assert (own - wanted).norm() <= 1e-4 * wanted.norm() + 1e-6

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from kernels_here import load, load_for_float32
+from kernels_here import load, load_for_float32, threads
 from torch import Tensor, nn
 
 from wavedil.config import AugmentConfig, ModelConfig
@@ -177,21 +177,18 @@ def check(kernels: Any, name: str, sessions: int, frames: int, past: str, above_
         assert difference(value, true) <= allowed, f"{label}: {difference(value, true):.3f}, allowed {allowed:.3f}"
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("several", [1, 2, 5])
 @pytest.mark.parametrize("name", ["more than a vector", "two of them", "change of channels"])
-def test_a_step_is_the_same_each_time_and_nearly_so_with_other_threads(kernels: Any, name: str, threads: int) -> None:
+def test_a_step_is_the_same_each_time_and_nearly_so_with_other_threads(kernels: Any, name: str, several: int) -> None:
     torch.manual_seed(0)
     make, channels = MODULES[name]
     module, x = randomised(make()), torch.randn(16, channels, 20)
     state = tuple(tensor.detach() for tensor in module.start(torch.zeros(1, channels, 1), False)[1])  # type: ignore[operator]
-    results, before = [], torch.get_num_threads()
-    try:
-        for count in (threads, threads, 1):
-            torch.set_num_threads(count)
-            twin = copy.deepcopy(module)
+    results = []
+    for count in (several, several, 1):
+        twin = copy.deepcopy(module)
+        with threads(count):
             results.append(run(twin, RowRunner(kernels, twin), x, state, low=True))
-    finally:
-        torch.set_num_threads(before)
     first, again, single = ([*values, *weights] for values, weights in results)
     assert all(map(torch.equal, first, again))
     for value, other in zip(first, single, strict=True):
@@ -304,7 +301,7 @@ def test_each_keyword_model_trains_by_kernels(kernels: Any, name: str, boundary:
     assert all(parameter.grad is not None for parameter in own.parameters())
 
 
-def test_numbers_are_rounded_to_the_nearest(kernels: Any, kernels_for_float32: Any) -> None:
+def test_the_two_builds_store_the_same_numbers(kernels: Any, kernels_for_float32: Any) -> None:
     """What the two builds store differs only where sums of other order fall to other sides of an edge."""
     module, x = randomised(stack(8, [1, 2], skip_channels=8)), torch.randn(5, 8, 40)
     state = module.start(torch.zeros(1, 8, 1), False)[1]  # type: ignore[operator]

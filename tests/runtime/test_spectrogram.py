@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels_here import load
+from kernels_here import load, threads
 
 from wavedil.config import AugmentConfig
 from wavedil.data.spectrogram_augment import LEAST_DEVIATION, augment_spectrogram
@@ -58,22 +58,18 @@ def augmented(
     batch=st.integers(1, 9),
     bands=st.integers(1, 50),
     frames=st.integers(1, 60),
-    threads=st.integers(1, 3),
+    count=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_it_is_what_torch_augments(
-    kernel: SpectrogramKernel, name: str, batch: int, bands: int, frames: int, threads: int, seed: int
+    kernel: SpectrogramKernel, name: str, batch: int, bands: int, frames: int, count: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     energies = 3 * torch.randn(batch, bands, frames, generator=generator) - 9
     grad = torch.randn(batch, bands, frames, generator=generator)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
+    with threads(count):
         found = augmented(energies, grad, CONFIGS[name], seed, kernel)
         again = augmented(energies, grad, CONFIGS[name], seed, kernel)
-    finally:
-        torch.set_num_threads(before)
     exact = augmented(energies.double(), grad, CONFIGS[name], seed, None)
     plain = augmented(energies, grad, CONFIGS[name], seed, None)
     for own, same, wanted, by_torch in zip(found, again, exact, plain, strict=True):

@@ -36,22 +36,6 @@ class Masks(NamedTuple):
     bands: Tensor
 
 
-class SpectrogramDraws(NamedTuple):
-    """What chance decided for the spectrograms of a batch; None for what is off.
-
-    Attributes:
-        warp: of the frequencies.
-        style: taken of other clips.
-        response: ``(batch, bands)``, that is added.
-        masks: of time and frequency.
-    """
-
-    warp: Warp | None
-    style: Style | None
-    response: Tensor | None
-    masks: Masks | None
-
-
 # Log energies on a CPU in float32, and what chance decided for them (above and share of the warp, share and other of
 # the style, response, masks of frames and bands, None for what is off), to augmented ones.
 SpectrogramRenderer = Callable[..., Tensor]
@@ -75,17 +59,14 @@ def augment_spectrogram(
     """
     batch, bands, frames = log_energies.shape
     device = log_energies.device
-    draws = SpectrogramDraws(
-        warp=_draw_warp(batch, config, centres, generator),
-        style=_draw_style(batch, config, generator, device),
-        response=_draw_response(batch, bands, config, generator, device),
-        masks=_draw_masks(batch, bands, frames, config, generator, device),
-    )
+    warp = _draw_warp(batch, config, centres, generator)
+    style = _draw_style(batch, config, generator, device)
+    response = _draw_response(batch, bands, config, generator, device)
+    masks = _draw_masks(batch, bands, frames, config, generator, device)
     if render is not None and log_energies.dtype == torch.float32 and device.type == "cpu":
         off = None, None
-        return render(log_energies, *(draws.warp or off), *(draws.style or off), draws.response, *(draws.masks or off))
-    warped = _warp(log_energies, draws.warp)
-    return _mask(_add(_mix(warped, draws.style), draws.response), draws.masks)
+        return render(log_energies, *(warp or off), *(style or off), response, *(masks or off))
+    return _mask(_add(_mix(_warp(log_energies, warp), style), response), masks)
 
 
 def spec_augment(features: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from wavedil.layers import StreamingModule
 from wavedil.layers.base import State
 from wavedil.layers.interleave import run_each
 from wavedil.runtime.function import trained
+from wavedil.runtime.modules import has_plain_weights
 from wavedil.runtime.structures import LANES, Arguments, Filters, padded
 
 
@@ -28,7 +29,8 @@ class FilterRunner:
 
     def __call__(self, module: StreamingModule, x: Tensor, state: State) -> Tensor:
         """The outputs of the module for waveforms ``(sessions, 1, time)`` that begin in the state of one."""
-        if not isinstance(module, FilterEnergies) or not _is_plain(x, *state, module.weight.detach()):
+        plain = all(tensor.dtype == torch.float32 and not tensor.requires_grad for tensor in (x, *state))
+        if not isinstance(module, FilterEnergies) or not has_plain_weights(module) or not plain:
             return run_each(module, x, state)
         if x.shape[-1] < module.step_size:  # is refused there
             return run_each(module, x, state)
@@ -75,7 +77,3 @@ class _Call:
         self.arguments.grad_weight = keep.pointer(by_weight)
         self.kernels.filters_backward(ctypes.byref(self.arguments))
         return None, by_weight
-
-
-def _is_plain(*tensors: Tensor) -> bool:
-    return all(tensor.dtype == torch.float32 and not tensor.requires_grad for tensor in tensors)
