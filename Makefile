@@ -4,11 +4,13 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 CONFIG ?= configs/synthetic.toml
 ARGS ?=
+MINUTES ?= 5
+SEED ?= 0
 BIN := $(VENV)/bin
 # One stamp for each set of extras and choice of torch: change TORCH and the next call installs it.
 stamp = $(VENV)/installed-$(1)-$(subst /,_,$(TORCH))
 
-.PHONY: train test test-full lint clean
+.PHONY: train test test-full fuzz lint clean
 .DELETE_ON_ERROR:
 
 train: $(call stamp,train)
@@ -21,6 +23,9 @@ test: $(call stamp,dev)
 
 test-full: $(call stamp,dev)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not gpu" $(ARGS)
+
+fuzz: $(call stamp,dev)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz/run.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 lint: $(call stamp,dev)
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/pyright
