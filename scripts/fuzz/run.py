@@ -5,8 +5,8 @@
     python scripts/fuzz/run.py --seed 0 --only 1234 audio_files  # one input again, with its traceback
 
 Each input has a seed of its own, with which a violation is printed. A violation is an error of a class that is not
-documented, a wrong answer, more than 10 seconds, more than 2 GB, or the end of the process. The exit status is 1 if there
-are any.
+documented, a wrong answer, more than 10 seconds, more than 2 GB, or the end of the process. The exit status is 1 if
+there are any.
 """
 
 import argparse
