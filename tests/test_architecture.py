@@ -13,7 +13,8 @@ PACKAGE = Path(wavedil.__file__).parent
 ALLOWED = {
     "checks": set(),
     "config": set(),
-    "folders": set(),
+    "files": set(),
+    "folders": {"files"},
     "receptive": {"config"},
     "functional": {"receptive", "config"},
     "layers": {"receptive", "functional", "config"},
@@ -39,11 +40,24 @@ ALLOWED = {
         "receptive",
         "functional",
         "config",
+        "files",
         "folders",
     },
     "detect": {"training", "data", "audio", "models", "layers", "streaming", "config"},
     "__main__": {"cli"},
-    "cli": {"detect", "training", "data", "audio", "models", "features", "export", "streaming", "receptive", "config"},
+    "cli": {
+        "detect",
+        "training",
+        "files",
+        "data",
+        "audio",
+        "models",
+        "features",
+        "export",
+        "streaming",
+        "receptive",
+        "config",
+    },
 }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wavedil.files import open_lock
+
 try:
     import fcntl
 except ImportError:  # Windows: without the lock two processes may do the same work, the renames stay atomic
@@ -24,9 +26,13 @@ def file_lock(path: Path) -> Iterator[None]:
 
     Args:
         path: the lock's file; it is left behind, since removing it would let two holders in.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is a link, a pipe or the like.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with open_lock(path) as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -45,7 +45,7 @@ def test_a_folder_is_the_old_or_the_new_one_wherever_the_writing_fails(
                 with pytest.raises(_Crash):
                     write_folder(folder, NEW)
             recover_folder(folder)
-            remove_temporaries(tmp_path)
+            remove_temporaries(tmp_path, "folder")
             assert _content(folder) in (OLD, NEW)
             assert [path.name for path in tmp_path.iterdir()] == ["folder"]
             seen.add(_content(folder) == NEW)
@@ -85,3 +85,38 @@ def test_removing_a_folder_leaves_nothing(tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", OLD)
     remove_folder(tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    write_folder(others, OLD)
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("file", ".file.tmp"):
+        (run / name).symlink_to(others / "a")
+    for name in ("folder", ".folder.tmp", ".folder.old", ".gone.tmp"):
+        (run / name).symlink_to(others)
+    write_file(run / "file", b"new")
+    write_folder(run / "folder", NEW)
+    (run / ".folder.tmp").symlink_to(others)
+    remove_folder(run / "folder")
+    remove_temporaries(run, "gone")
+    assert _content(run) == {"file": b"new"}
+    assert not (run / "file").is_symlink()
+    assert _content(others) == OLD
+
+
+def test_a_file_takes_the_place_of_no_folder_device_or_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link", "."):
+        with pytest.raises(ValueError, match="expected a file, found a "):
+            write_file(tmp_path / name, b"")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_temporaries_of_others_stay(tmp_path: Path) -> None:
+    for name in (".mine.tmp", ".theirs.tmp"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path, "mine")
+    assert [path.name for path in tmp_path.iterdir()] == [".theirs.tmp"]

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,23 @@ def _saved(folder: Path, *steps: int) -> CheckpointStore:
     for step in steps:
         store.save(step, {"model.safetensors": b"w", "config.json": b"{}"}, _state(step))
     return store
+
+
+def test_copies_links_and_what_others_put_there_are_no_checkpoints(tmp_path: Path) -> None:
+    store = _saved(tmp_path, 5, 10)
+    newest = store.folder / "step-00000010"
+    others = ("step-00000010 copy", "step-00000010 (1)", "step-00000010 copy 2", "step-abc", "step-99", "step-1e9")
+    for name in others:
+        shutil.copytree(newest, store.folder / name)
+    (store.folder / "step-00000099").symlink_to(newest)
+    (store.folder / "step-00000077").touch()
+    (store.folder / ".notes.tmp").touch()
+    store.repair()
+    assert [path.name for path in store.complete()] == ["step-00000005", "step-00000010"]
+    store.save(11, {"model.safetensors": b"w", "config.json": b"{}"}, _state(11))
+    assert [path.name for path in store.complete()] == ["step-00000010", "step-00000011"]
+    left = {path.name for path in store.folder.iterdir()}
+    assert left == {*others, ".notes.tmp", "step-00000099", "step-00000077", "step-00000010", "step-00000011"}
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_counts(

@@ -7,6 +7,7 @@ evaluated, with ``training.pt`` beside it: all that a run needs to go on as if i
 import functools
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,12 @@ from torch import nn
 from wavedil._version import __version__
 from wavedil.config import ModelConfig
 from wavedil.models import KeywordModel, build_model
-from wavedil.training.atomic import remove_folder, remove_temporaries, write_folder
+from wavedil.training.atomic import remove, remove_folder, remove_temporaries, write_folder
 from wavedil.training.config import from_dict, to_dict
 
 FORMAT_VERSION = 1
 WEIGHTS, META, STATE = "model.safetensors", "config.json", "training.pt"
+_STEP = "step-[0-9]{8,18}"  # names of checkpoints
 DAMAGED = ".damaged"  # suffix of a checkpoint that could not be read
 
 
@@ -163,9 +165,9 @@ class CheckpointStore:
         return path
 
     def complete(self) -> list[Path]:
-        """Checkpoints that have all their files, the oldest first."""
-        found = sorted(self.folder.glob("step-*[0-9]"), key=lambda path: int(path.name.removeprefix("step-")))
-        return [path for path in found if all((path / name).exists() for name in (WEIGHTS, META, STATE))]
+        """Checkpoints that have all their files, the oldest first; copies, links and what others put there are none."""
+        found = [path for path in self.folder.glob("step-*") if re.fullmatch(_STEP, path.name)]
+        return [path for path in sorted(found, key=_step_of) if _is_complete(path)]
 
     def read_newest(self) -> bytes | None:
         """The file of the newest complete checkpoint's state, for :func:`load_state`; None if there is none."""
@@ -178,7 +180,7 @@ class CheckpointStore:
         Raises:
             ValueError: if none can be read, naming them all; they are left as they are.
         """
-        remove_temporaries(self.folder)
+        remove_temporaries(self.folder, _STEP)
         complete, damaged = self.complete(), dict[Path, str]()
         while complete and (reason := _damage(complete[-1] / STATE)):
             damaged[complete.pop()] = reason
@@ -187,7 +189,7 @@ class CheckpointStore:
             raise ValueError(f"{self.folder}: no checkpoint can be read ({reasons}); remove them to train anew")
         for path, reason in damaged.items():
             aside = path.with_name(f"{path.name}{DAMAGED}")
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
             path.rename(aside)
             kept = f"going on from {complete[-1].name}, it is now {aside.name}"
             print(f"{path / STATE}: {reason}; {kept}", file=sys.stderr)
@@ -219,6 +221,14 @@ def load_state(content: bytes) -> dict[str, Any]:
     except Exception as error:  # zipfile and torch raise errors of many classes for a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"damaged: {reason}") from error
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    return not checkpoint.is_symlink() and all((checkpoint / name).is_file() for name in (WEIGHTS, META, STATE))
 
 
 def _damage(path: Path) -> str | None:

@@ -76,7 +76,8 @@ class Events:
             self._writer = None
             return
         for former in folder.glob("events.out.tfevents.*"):
-            former.unlink()
+            if not former.is_dir():
+                former.unlink()
         self._writer = None
         with self._spared():
             self._writer = SummaryWriter(str(folder), purge_step=0)  # purge: for a TensorBoard that has read the former

@@ -1,10 +1,12 @@
 """The folder that a run writes: what lies where in it, how it is begun and how it is found again."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from wavedil.config import Config
+from wavedil.files import require_no_other
 from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
 from wavedil.training.checkpoint import CheckpointStore
 from wavedil.training.config import config_keys, load_config, save_toml
@@ -22,6 +24,10 @@ FREE_KEYS = frozenset(
         "train.log_every",
     }
 )
+
+
+# Files that are written into a run folder, beside its folders and its lock.
+_FILES = ("config.toml", "metrics.csv", "report.json", "nan_batch.txt", "confusion.png", "curves.png")
 
 
 class RunFolder:
@@ -56,9 +62,13 @@ class RunFolder:
         Raises:
             RuntimeError: if another process is writing the folder.
             ValueError: if a run is there that is not to be resumed, its config is another (the message names the key),
-                or it has checkpoints of which none can be read.
+                it has checkpoints of which none can be read, or there is a link or the like in the place of what a run
+                writes.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path}: expected a folder for the run, found a file; choose another --run_dir")
         self.path.mkdir(parents=True, exist_ok=True)
+        self._require_own()
         with RunLock(self.lock) as lock:
             ours = launch is not None and lock.former is not None and lock.former.launch == launch
             self._begin(config, resume or (restarted and ours))
@@ -72,11 +82,19 @@ class RunFolder:
                     f"{self.path} already holds a run: continue it with --resume, or choose another --run_dir"
                 )
             self._check_same(config)
-            remove_temporaries(self.path)
+            remove_temporaries(self.path, "|".join(map(re.escape, (*_FILES, self.model.name))))
             self.checkpoints.repair()
             recover_folder(self.model)
             return
         save_toml(config, self.config)
+
+    def _require_own(self) -> None:
+        """Refuse links and the like in the place of what a run writes, which may lead out of the folder."""
+        remedy = "a run writes only inside its folder: remove it, or choose another --run_dir"
+        for name in _FILES:
+            require_no_other(self.path / name, "a file", remedy)
+        for folder in (self.checkpoints.folder, self.events, self.model):
+            require_no_other(folder, "a folder", remedy)
 
     def write_model(self, files: Mapping[str, bytes]) -> None:
         """Replace the best model."""

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from wavedil.files import open_lock, parse_json
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing then keeps a second run out
@@ -17,6 +19,8 @@ except ImportError:  # Windows: nothing then keeps a second run out
 
 # What file systems without locks answer; some network and parallel ones are mounted so.
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}
+
+_LONGEST = 4096  # bytes of a signature
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class RunLock:
 
     Raises:
         RuntimeError: on entering, if another process holds it; the message names the folder and the process.
+        ValueError: likewise, if the file is a link, a pipe or the like.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +61,7 @@ class RunLock:
 
     def __enter__(self) -> "RunLock":
         with contextlib.ExitStack() as stack:
-            self._file = stack.enter_context(self.path.open("a+"))
+            self._file = stack.enter_context(open_lock(self.path))
             self.former = self._signature()
             self._lock()
             self.former = self._signature()  # by one that has ended meanwhile
@@ -69,8 +74,7 @@ class RunLock:
     def sign(self, launch: str | None) -> None:
         """Write into the file who holds it."""
         self._file.truncate(0)
-        self._file.write(json.dumps(asdict(Holder(os.getpid(), platform.node(), launch))) + "\n")
-        self._file.flush()
+        self._file.write((json.dumps(asdict(Holder(os.getpid(), platform.node(), launch))) + "\n").encode())
 
     def _lock(self) -> None:
         try:
@@ -88,7 +92,15 @@ class RunLock:
             print(f"{self.path}: no locks on this file system: do not start a second run here", file=sys.stderr)
 
     def _signature(self) -> Holder | None:
-        try:
-            return Holder(**json.loads(self.path.read_text()))
-        except (OSError, ValueError, TypeError):  # never signed, or cut short by a full disk
-            return None
+        self._file.seek(0)
+        return _holder(self._file.read(_LONGEST))
+
+
+def _holder(signature: bytes) -> Holder | None:
+    """Who signed; None if nobody did, it was cut short by a full disk, or somebody else wrote the file."""
+    try:
+        holder = Holder(**parse_json(signature, "lock"))
+    except (ValueError, TypeError):
+        return None
+    texts = (holder.host, "" if holder.launch is None else holder.launch)
+    return holder if type(holder.pid) is int and all(isinstance(text, str) for text in texts) else None
