@@ -15,6 +15,7 @@ ALLOWED = {
     "config": set(),
     "files": set(),
     "folders": {"files"},
+    "text": {"files"},
     "receptive": {"config"},
     "functional": {"receptive", "config"},
     "layers": {"receptive", "functional", "config"},
@@ -27,7 +28,7 @@ ALLOWED = {
     "runtime": {"models", "filterbank", "features", "layers", "receptive", "config", "folders"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
     "audio": {"data", "config"},
-    "data": {"audio", "config", "functional", "folders"},
+    "data": {"audio", "config", "functional", "folders", "text"},
     "training": {
         "data",
         "audio",
