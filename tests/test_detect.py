@@ -199,7 +199,7 @@ def test_load_takes_a_model_or_its_run_folder(spotter, tmp_path):
 
 
 def test_load_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: expected a model .* is missing"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: expected a model .* no such folder"):
         load(tmp_path / "nowhere")
 
 

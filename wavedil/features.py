@@ -44,7 +44,7 @@ class LogMel(Window):
         if not config.hop_length <= config.win_length <= config.n_fft:
             sizes = f"{config.hop_length}, {config.win_length}, {config.n_fft}"
             raise ValueError(f"expected hop_length <= win_length <= n_fft, got {sizes}")
-        window = torch.hann_window(config.win_length, dtype=torch.float64)
+        window = torch.hann_window(config.win_length, dtype=torch.float64, device="cpu")
         window = window[window.count_nonzero().neg() :] * 2 / window.sum()
         super().__init__(len(window), config.hop_length, lookahead=0)
         self.config = config
@@ -52,8 +52,10 @@ class LogMel(Window):
         self.boundary = boundary
         self.window: Tensor
         self.filters: Tensor
-        self.register_buffer("window", window.float(), persistent=False)
-        self.register_buffer("filters", mel_filters(sample_rate, config).float(), persistent=False)
+        device = torch.get_default_device()  # what is computed is computed on the CPU: a shape alone has no values
+        self.register_buffer("window", window.float().to(device), persistent=False)
+        filters = mel_filters(sample_rate, config).float()
+        self.register_buffer("filters", filters.to(device), persistent=False)
 
     def input_shape(self) -> tuple[int, ...]:
         return (1,)
@@ -96,7 +98,7 @@ def mel_edges(sample_rate: int, config: FeatureConfig) -> Tensor:
     if not 0 <= config.f_min < f_max <= sample_rate / 2:
         raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")
     low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, f_max))
-    mels = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
+    mels = torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64, device="cpu")
     return 700 * (10 ** (mels / 2595) - 1)
 
 
@@ -114,7 +116,7 @@ def mel_filters(sample_rate: int, config: FeatureConfig) -> Tensor:
         ValueError: if a band lies beyond half the sample rate or holds no bin.
     """
     edges = mel_edges(sample_rate, config)
-    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64)
+    bins = torch.linspace(0, sample_rate / 2, config.n_fft // 2 + 1, dtype=torch.float64, device="cpu")
     rise = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
     filters = torch.minimum(rise, fall).clamp_min(0)

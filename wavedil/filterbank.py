@@ -41,7 +41,7 @@ class FilterEnergies(Window):
         self.config = config
         self.sample_rate = sample_rate
         self.boundary = boundary
-        self.weight = nn.Parameter(waves(sample_rate, config).float())
+        self.weight = nn.Parameter(waves(sample_rate, config).float().to(torch.get_default_device()))
 
     @property
     def scale(self) -> float:
@@ -78,7 +78,7 @@ def waves(sample_rate: int, config: FeatureConfig) -> Tensor:
     """
     edges = mel_edges(sample_rate, config)
     centres, widths = edges[1:-1, None], (edges[2:] - edges[:-2])[:, None] / 2
-    time = torch.arange(config.win_length, dtype=torch.float64) - (config.win_length - 1) / 2
+    time = torch.arange(config.win_length, dtype=torch.float64, device="cpu") - (config.win_length - 1) / 2
     lengths = (4 * sample_rate / widths).clamp(max=config.win_length)
     windows = torch.where(time.abs() < lengths / 2, 0.5 + 0.5 * torch.cos(2 * math.pi * time / lengths), 0.0)
     windows *= config.win_length / 2 / windows.sum(1, keepdim=True)

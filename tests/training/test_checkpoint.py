@@ -1,16 +1,16 @@
 import json
-import random
-import shutil
+import math
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
-from tiny import assert_same, with_file_limit
 
 from wavedil.config import FeatureConfig, ModelConfig
 from wavedil.models import build_model
-from wavedil.training.checkpoint import CheckpointStore, ModelMeta, git_revision, load_model, load_state, save_model
+from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, save_model
 
 MODEL = ModelConfig(
     channels=4, skip_channels=4, cycles=1, depth=2, window_ms=50.0, features=FeatureConfig(64, 64, 40, 6)
@@ -61,7 +61,7 @@ def test_the_description_can_be_read_without_this_package(folder: Path) -> None:
         ({"format_version": 2}, "expected format_version 1, got 2"),
         ({"labels": ["cat"]}, r"weight '.*': expected \(1.*\), got \(2"),
         ({"model": {"name": "cnn"}}, "'model.name'"),
-        ({"colour": "red"}, "not the description of a model"),
+        ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused_by_name(
@@ -83,108 +83,209 @@ def test_a_damaged_or_missing_file_is_named(folder: Path, name: str) -> None:
         load_model(folder)
 
 
-def _state(value: int) -> dict[str, Any]:
-    return {"value": value, "tensors": [torch.full((3,), float(value))], "none": None}
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", "cat"),
+        ("labels", []),
+        ("labels", ["cat", 3]),
+        ("labels", ["cat", ""]),
+        ("labels", ["cat", "cat"]),
+        ("labels", ["cat", "dog\x1b[2J"]),
+        ("labels", [f"word {n}" for n in range(20_000)]),
+        ("sample_rate", 0),
+        ("sample_rate", -8000),
+        ("sample_rate", 8000.0),
+        ("sample_rate", "8000"),
+        ("sample_rate", True),
+        ("clip_samples", 0),
+        ("clip_samples", 39),
+        ("clip_samples", None),
+        ("metrics", [1]),
+        ("metrics", {"epoch": "three"}),
+        ("metrics", {"epoch": 10**400}),
+        ("git_revision", 5),
+        ("wavedil_version", None),
+        ("model", "mel"),
+        ("model", {"colour": "red"}),
+        ("model", {"channels": 2.5}),
+        ("model", {"norm": ["batch"]}),
+        ("format_version", True),
+    ],
+)
+def test_a_key_of_any_content_is_named(folder: Path, key: str, value: Any) -> None:
+    _edit(folder, **{key: value})
+    with pytest.raises(ValueError, match=r"config\.json: ") as caught:
+        load_model(folder)
+    assert key in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
-def _newest(store: CheckpointStore) -> dict[str, Any]:
-    content = store.read_newest()
-    assert content is not None
-    return load_state(content)
+@pytest.mark.parametrize("key", ["format_version", "labels", "sample_rate", "clip_samples", "model"])
+def test_a_key_that_is_missing_is_named(folder: Path, key: str) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    del content[key]
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"config.json: .*{key}"):
+        load_model(folder)
 
 
-def test_the_newest_complete_checkpoint_counts_and_two_are_kept(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path / "checkpoints")
-    assert store.read_newest() is None
-    store.repair()
-    files = {"model.safetensors": b"w", "config.json": b"{}"}
-    for step in (9, 10, 100):
-        store.save(step, files, _state(step))
-    assert [path.name for path in store.complete()] == ["step-00000010", "step-00000100"]
-    (tmp_path / "checkpoints" / "step-00000100" / "training.pt").unlink()
-    newest = _newest(store)
-    assert newest["value"] == 10
-    assert torch.equal(newest["tensors"][0], torch.full((3,), 10.0))
+@pytest.mark.parametrize("content", ["[]", "7", "null", "[" * 100_000, '{"labels": NaN}', ""])
+def test_json_that_is_no_description_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        load_model(folder)
 
 
-def test_a_full_disk_is_told_and_the_former_checkpoint_is_intact(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path / "checkpoints")
-    files = {"model.safetensors": b"w", "config.json": b"{}"}
-    store.save(1, files, _state(1))
-    big = _state(2) | {"big": torch.zeros(10_000)}
-    with pytest.raises(RuntimeError, match=r"step-00000002: .*could not be written.*step-00000001 is intact.*--resume"):
-        with_file_limit(20_000, lambda: store.save(2, files, big))
-    assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
-    assert _newest(store)["value"] == 1
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_description_saved_by_another_editor_is_read(folder: Path, encoding: str) -> None:
+    (folder / "config.json").write_text((folder / "config.json").read_text(), encoding)
+    assert load_model(folder)[1] == META
 
 
-def _saved(folder: Path, *steps: int) -> CheckpointStore:
-    store = CheckpointStore(folder / "checkpoints")
-    for step in steps:
-        store.save(step, {"model.safetensors": b"w", "config.json": b"{}"}, _state(step))
-    return store
-
-
-def test_copies_links_and_what_others_put_there_are_no_checkpoints(tmp_path: Path) -> None:
-    store = _saved(tmp_path, 5, 10)
-    newest = store.folder / "step-00000010"
-    others = ("step-00000010 copy", "step-00000010 (1)", "step-00000010 copy 2", "step-abc", "step-99", "step-1e9")
-    for name in others:
-        shutil.copytree(newest, store.folder / name)
-    (store.folder / "step-00000099").symlink_to(newest)
-    (store.folder / "step-00000077").touch()
-    (store.folder / ".notes.tmp").touch()
-    store.repair()
-    assert [path.name for path in store.complete()] == ["step-00000005", "step-00000010"]
-    store.save(11, {"model.safetensors": b"w", "config.json": b"{}"}, _state(11))
-    assert [path.name for path in store.complete()] == ["step-00000010", "step-00000011"]
-    left = {path.name for path in store.folder.iterdir()}
-    assert left == {*others, ".notes.tmp", "step-00000099", "step-00000077", "step-00000010", "step-00000011"}
-
-
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_counts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cycles": 100_000},
+        {"depth": 60},
+        {"channels": 10**6},
+        {"width": 1e300},
+        {"dilations": [1] * 1000},
+        {"kernel_size": 10**9},
+        {"name": "broadcast", "stage_blocks": [10**8, 1]},
+        {"name": "broadcast", "stage_blocks": [1]},
+        {"name": "raw", "stem": "strided", "stem_channels": [1] * 300, "stem_strides": [1] * 300},
+        {"features": {"n_mels": 7, "n_fft": 64, "win_length": 64, "hop_length": 40}},
+    ],
+)
+def test_a_description_of_another_model_is_refused_before_it_is_built(
+    folder: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = _saved(tmp_path, 1, 2)
-    damaged = store.folder / "step-00000002" / "training.pt"
-    content = damaged.read_bytes()[:-10]
-    damaged.write_bytes(content)
-    store.repair()
-    said = capsys.readouterr().err
-    assert said.startswith(f"{damaged}: damaged: ")
-    assert said.endswith("; going on from step-00000001, it is now step-00000002.damaged\n")
-    assert said.count("\n") == 1
-    assert _newest(store)["value"] == 1
-    assert (store.folder / "step-00000002.damaged" / "training.pt").read_bytes() == content
-    store.save(2, {"model.safetensors": b"w", "config.json": b"{}"}, _state(2))  # as the run comes by again
-    assert _newest(store)["value"] == 2
-    store.repair()
-    assert not capsys.readouterr().err
+    content = json.loads((folder / "config.json").read_text())
+    _edit(folder, model=content["model"] | changes)
+    real = []
+
+    def build(*arguments: Any) -> torch.nn.Module:
+        model = build_model(*arguments)
+        real.extend(parameter for parameter in model.parameters() if parameter.device.type != "meta")
+        return model
+
+    monkeypatch.setattr("wavedil.training.checkpoint.build_model", build)
+    with pytest.raises(ValueError, match=f"{folder}"):
+        load_model(folder)
+    assert not real
 
 
-def test_when_all_are_damaged_they_are_named_and_left(tmp_path: Path) -> None:
-    store = _saved(tmp_path, 1, 2)
-    for path in store.complete():
-        (path / "training.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match=r"no checkpoint can be read \(step-00000002/training\.pt: .*step-00000001"):
-        store.repair()
-    assert [path.name for path in store.complete()] == ["step-00000001", "step-00000002"]
+def _spoil(folder: Path, name: str, value: float) -> None:
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    weights[name].view(-1)[-1] = value
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
 
 
-def test_a_changed_bit_anywhere_is_seen_or_harmless(tmp_path: Path) -> None:
-    content = _saved(tmp_path, 1).read_newest()
-    assert content is not None
-    chance, seen = random.Random(0), 0
-    for _ in range(200):
-        changed = bytearray(content)
-        changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        try:
-            state = load_state(bytes(changed))
-        except ValueError:
-            seen += 1
-        else:
-            assert_same(state, load_state(content))
-    assert seen > 100
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_named(folder: Path, value: float) -> None:
+    name = next(name for name in safetensors.torch.load_file(folder / "model.safetensors") if name.endswith(".weight"))
+    _spoil(folder, name, value)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: weight '{name}': expected finite numbers, got NaN"):
+        load_model(folder)
+
+
+def test_a_variance_below_zero_is_named(folder: Path) -> None:
+    names = safetensors.torch.load_file(folder / "model.safetensors")
+    name = next(name for name in names if name.endswith("running_var"))
+    _spoil(folder, name, -1.0)
+    with pytest.raises(ValueError, match=f"weight '{name}': expected variances of at least 0, got -1"):
+        load_model(folder)
+
+
+def test_weights_in_half_precision_are_taken_and_integers_are_not(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        halved = {name: w.to(dtype) if w.is_floating_point() else w for name, w in weights.items()}
+        safetensors.torch.save_file(halved, path)
+        model = load_model(folder)[0]
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+        torch.testing.assert_close(model.state_dict(), weights, rtol=0.01, atol=1e-3)
+    safetensors.torch.save_file({name: w.to(torch.int8) for name, w in weights.items()}, path)
+    with pytest.raises(ValueError, match="expected numbers of floating point, got I8"):
+        load_model(folder)
+
+
+def _header(path: Path, **changes: Any) -> None:
+    """Change the header of a safetensors file."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size]) | changes
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        None,
+        {},
+        {"dtype": "F32", "shape": [1 << 39], "data_offsets": [0, 1 << 41]},
+        {"dtype": "F4", "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [10**30], "data_offsets": [0, 4]},
+    ],
+)
+def test_a_header_of_any_content_is_one_line(folder: Path, described: Any) -> None:
+    path = folder / "model.safetensors"
+    name = next(iter(safetensors.torch.load_file(path)))
+    _header(path, **{name: described})
+    with pytest.raises(ValueError, match=r"model\.safetensors: weight '") as caught:
+        load_model(folder)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 1 << 20, 1 << 40, (1 << 64) - 1])
+def test_a_header_of_any_length_is_no_memory(folder: Path, length: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(ValueError, match=r"model\.safetensors: "):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_pipe_or_a_folder_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name}: expected a file, found a pipe"):
+        load_model(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(ValueError, match=f"{name}: expected a file, found a folder"):
+        load_model(folder)
+
+
+def test_a_model_may_be_links_to_files_elsewhere(folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for path in folder.iterdir():
+        (linked / path.name).symlink_to(path)
+    assert load_model(linked)[1] == META
+
+
+def test_what_is_no_model_is_told_with_what_was_expected(folder: Path, tmp_path: Path) -> None:
+    run, seeds, empty = tmp_path / "fresh", tmp_path / "seeds", tmp_path / "empty"
+    for path in (run, seeds / "seed0", empty):
+        path.mkdir(parents=True)
+    for path in (run, seeds / "seed0"):
+        (path / "config.toml").touch()
+    for path, message in (
+        (tmp_path / "nowhere", "nowhere: expected a model .* or a run folder; no such folder"),
+        (folder / "config.json", "config.json: expected a model .* or a run folder; this is a file"),
+        (empty, "empty: expected a model .* or a run folder; there is none in it"),
+        (run, "fresh: this run has no model yet; it is written after the first epoch"),
+        (seeds, "seeds: these are runs of several seeds; name one of them, .*seed0"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            load_model(path)
 
 
 def test_the_revision_is_a_commit_or_unknown() -> None:

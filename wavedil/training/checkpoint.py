@@ -1,37 +1,29 @@
-"""Models and the state of training on disk: safetensors and JSON, nothing unpickled, every folder written whole.
+"""Models on disk: a folder of ``model.safetensors`` and ``config.json``, nothing unpickled, written whole.
 
-A model is a folder of ``model.safetensors`` and ``config.json``. A checkpoint is that, of the weights that would be
-evaluated, with ``training.pt`` beside it: all that a run needs to go on as if it had never stopped.
+A folder may come from anybody: its description is checked key by key, and the header of its weights against it, before
+anything is built.
 """
 
 import functools
-import io
 import json
-import re
-import shutil
 import subprocess
-import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from wavedil._version import __version__
 from wavedil.config import ModelConfig
 from wavedil.models import KeywordModel, build_model
-from wavedil.training.atomic import remove, remove_folder, remove_temporaries, write_folder
-from wavedil.training.config import from_dict, to_dict
+from wavedil.training.atomic import write_folder
+from wavedil.training.config import to_dict
+from wavedil.training.description import FORMAT_VERSION, read_description
+from wavedil.training.weights import read_weights
 
-FORMAT_VERSION = 1
-WEIGHTS, META, STATE = "model.safetensors", "config.json", "training.pt"
-_STEP = "step-[0-9]{8,18}"  # names of checkpoints
-DAMAGED = ".damaged"  # suffix of a checkpoint that could not be read
+WEIGHTS, META = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True)
@@ -92,22 +84,44 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
         The model and what its weights belong to.
 
     Raises:
-        FileNotFoundError: if there is no model in the folder.
-        ValueError: if a file is damaged, of another format version, or the weights do not fit the architecture.
+        FileNotFoundError: if there is no model in the folder; the message says what was expected.
+        OSError: if a file of it cannot be read.
+        ValueError: if a file is damaged, of another format version, or the weights do not fit the architecture or are
+            not finite; the message begins with the file.
     """
-    folder = Path(folder)
-    if not (folder / META).exists() and (folder / "model" / META).exists():
-        folder /= "model"
-    meta = _read_meta(folder)
-    path = folder / WEIGHTS
-    try:
-        weights = safetensors.torch.load(_read(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file: {error}") from None
+    folder = model_folder(Path(folder))
+    meta = ModelMeta(**read_description(folder / META))
+    weights = read_weights(folder / WEIGHTS, lambda tensors: _expected_weights(folder, meta, tensors))
     model = build_model(meta.model, len(meta.labels), meta.sample_rate)
-    _check_weights(path, weights, model.state_dict())
     model.load_state_dict(weights)
+    if meta.clip_samples < model.hop:
+        raise ValueError(
+            f"{folder / META}: key 'clip_samples': expected at least {model.hop}, a frame of the model, "
+            f"got {meta.clip_samples}"
+        )
     return model.to(device).eval(), meta
+
+
+def model_folder(path: Path) -> Path:
+    """The folder of the model that a path stands for: itself, or ``model`` of a run folder.
+
+    Raises:
+        FileNotFoundError: if it stands for none; the message says what was expected.
+    """
+    expected = f"expected a model ({WEIGHTS} and {META}) or a run folder"
+    for folder in (path, path / "model"):
+        if (folder / META).exists() or (folder / WEIGHTS).exists():
+            for name in (META, WEIGHTS):
+                if not (folder / name).exists():
+                    raise FileNotFoundError(f"{folder}: {expected}, {name} is missing")
+            return folder
+    if path.is_dir() and (path / "config.toml").exists():
+        raise FileNotFoundError(f"{path}: this run has no model yet; it is written after the first epoch")
+    seeds = sorted(folder.name for folder in path.glob("seed*") if (folder / "config.toml").exists())
+    if seeds:
+        raise FileNotFoundError(f"{path}: these are runs of several seeds; name one of them, {path / seeds[0]}")
+    reason = "there is none in it" if path.is_dir() else "this is a file" if path.exists() else "no such folder"
+    raise FileNotFoundError(f"{path}: {expected}; {reason}")
 
 
 @functools.cache
@@ -123,144 +137,28 @@ def git_revision() -> str | None:
         return None
 
 
-class CheckpointStore:
-    """The ``checkpoints`` folder of a run: ``step-00000123`` folders, of which the newest are kept.
+def _expected_weights(folder: Path, meta: ModelMeta, tensors: int) -> Mapping[str, Tensor]:
+    """The weights that a description asks for, without their memory.
 
     Args:
-        folder: made when the first checkpoint is saved.
-        keep: how many to keep.
+        folder: of the model.
+        meta: its description.
+        tensors: in the file of its weights; a layer has one at least, so that more layers are not made to be compared.
     """
-
-    def __init__(self, folder: str | Path, keep: int = 2) -> None:
-        self.folder = Path(folder)
-        self.keep = keep
-
-    def save(self, step: int, files: Mapping[str, bytes], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint whole, then remove the oldest.
-
-        Args:
-            step: steps done.
-            files: the model's, from :func:`model_files`.
-            state: nested dictionaries and lists of tensors, numbers and text.
-
-        Returns:
-            Its folder.
-
-        Raises:
-            RuntimeError: if it cannot be written, for want of space, say; the former checkpoints are intact.
-        """
-        path = self.folder / f"step-{step:08d}"
-        if path in self.complete():  # the state at a step is always the same
-            return path
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        content = {**files, STATE: buffer.getvalue()}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_folder(path, content)
-        except OSError as error:
-            raise RuntimeError(self._write_failure(path, content, error)) from error
-        for old in self.complete()[: -self.keep]:
-            remove_folder(old)
-        return path
-
-    def complete(self) -> list[Path]:
-        """Checkpoints that have all their files, the oldest first; copies, links and what others put there are none."""
-        found = [path for path in self.folder.glob("step-*") if re.fullmatch(_STEP, path.name)]
-        return [path for path in sorted(found, key=_step_of) if _is_complete(path)]
-
-    def read_newest(self) -> bytes | None:
-        """The file of the newest complete checkpoint's state, for :func:`load_state`; None if there is none."""
-        complete = self.complete()
-        return (complete[-1] / STATE).read_bytes() if complete else None
-
-    def repair(self) -> None:
-        """Remove what a crash left unfinished, and set the newest checkpoints aside that cannot be read, saying so.
-
-        Raises:
-            ValueError: if none can be read, naming them all; they are left as they are.
-        """
-        remove_temporaries(self.folder, _STEP)
-        complete, damaged = self.complete(), dict[Path, str]()
-        while complete and (reason := _damage(complete[-1] / STATE)):
-            damaged[complete.pop()] = reason
-        if damaged and not complete:
-            reasons = "; ".join(f"{path.name}/{STATE}: {reason}" for path, reason in damaged.items())
-            raise ValueError(f"{self.folder}: no checkpoint can be read ({reasons}); remove them to train anew")
-        for path, reason in damaged.items():
-            aside = path.with_name(f"{path.name}{DAMAGED}")
-            remove(aside)
-            path.rename(aside)
-            kept = f"going on from {complete[-1].name}, it is now {aside.name}"
-            print(f"{path / STATE}: {reason}; {kept}", file=sys.stderr)
-
-    def _write_failure(self, path: Path, content: Mapping[str, bytes], error: OSError) -> str:
-        needed = sum(map(len, content.values())) / 1e6
-        parent = next(parent for parent in path.parents if parent.exists())
-        free = shutil.disk_usage(parent).free / 1e6
-        former = self.complete()
-        kept = f"{former[-1].name} is intact" if former else "there is none before it"
-        return (
-            f"{path}: the checkpoint could not be written: {error.strerror or error} "
-            f"({needed:.1f} MB needed, {free:.1f} MB free); {kept}; mend that and continue with --resume"
-        )
-
-
-def load_state(content: bytes) -> dict[str, Any]:
-    """The state in the file of a checkpoint, its tensors on the CPU.
-
-    Raises:
-        ValueError: if the file is cut short or a bit of it has changed.
-    """
+    layers = _layer_count(meta.model)
+    if layers > tensors:
+        raise ValueError(f"{folder / META}: key 'model': {layers:,} layers, but {WEIGHTS} has {tensors:,} tensors")
     try:
-        # The format is a zip archive; torch does not look at its checksums.
-        changed = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        if changed is not None:
-            raise ValueError(f"the checksum of {changed} does not fit")
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile and torch raise errors of many classes for a damaged file
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"damaged: {reason}") from error
+        with torch.device("meta"):
+            return build_model(meta.model, len(meta.labels), meta.sample_rate).state_dict()
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:  # of torch: sizes beyond what it can count
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder / META}: key 'model': no such model can be built: {reason}") from None
 
 
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    return not checkpoint.is_symlink() and all((checkpoint / name).is_file() for name in (WEIGHTS, META, STATE))
-
-
-def _damage(path: Path) -> str | None:
-    """Why the state of a checkpoint cannot be read; None if it can."""
-    try:
-        load_state(path.read_bytes())
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None
-
-
-def _read(path: Path) -> bytes:
-    if not path.exists():
-        raise FileNotFoundError(f"{path.parent}: expected a model ({WEIGHTS} and {META}), {path.name} is missing")
-    return path.read_bytes()
-
-
-def _read_meta(folder: Path) -> ModelMeta:
-    path = folder / META
-    try:
-        content = json.loads(_read(path))
-        version = content.pop("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"{path}: expected format_version {FORMAT_VERSION}, got {version!r}")
-        model = from_dict(content.pop("model"), ModelConfig, origin=str(path), prefix="model.")
-        return ModelMeta(labels=tuple(content.pop("labels")), model=model, **content)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not the description of a model: {type(error).__name__}: {error}") from None
-
-
-def _check_weights(path: Path, found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
-    for name in expected.keys() | found.keys():
-        shapes = [tuple(weights[name].shape) if name in weights else "nothing" for weights in (expected, found)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"{path}: weight '{name}': expected {shapes[0]}, got {shapes[1]}")
+def _layer_count(config: ModelConfig) -> int:
+    """Layers that have weights, or fewer."""
+    if config.name == "broadcast":
+        return sum(config.stage_blocks)
+    stem = len(config.stem_channels) if config.name == "raw" and config.stem == "strided" else 0
+    return stem + len(config.entry_channels) + (len(config.dilations) or config.cycles * config.depth)

@@ -15,7 +15,8 @@ from wavedil.data.labels import SILENCE
 from wavedil.models import build_model
 from wavedil.training.atomic import write_file
 from wavedil.training.batches import BatchOrder
-from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, load_state, model_files
+from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, model_files
+from wavedil.training.checkpoint_store import load_state
 from wavedil.training.distillation import make_teacher
 from wavedil.training.distributed import Launch, Process, join
 from wavedil.training.evaluation import evaluate

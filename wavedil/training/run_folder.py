@@ -8,7 +8,7 @@ from pathlib import Path
 from wavedil.config import Config
 from wavedil.files import require_no_other
 from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
-from wavedil.training.checkpoint import CheckpointStore
+from wavedil.training.checkpoint_store import CheckpointStore
 from wavedil.training.config import config_keys, load_config, save_toml
 from wavedil.training.run_lock import RunLock
 

@@ -1,0 +1,83 @@
+"""The description of a model, ``config.json``: it may come from anybody, so every key is checked before it is used."""
+
+import math
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wavedil.checks import did_you_mean, shown
+from wavedil.config import ModelConfig
+from wavedil.files import read_json
+from wavedil.training.config import from_dict
+from wavedil.training.ranges import RANGES
+
+FORMAT_VERSION = 1
+_MOST_LABELS = 10_000
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The keys of a description, without its format version; ``labels`` is a tuple and ``model`` a config.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no JSON, of another format version, or a key is missing, unknown or wrong; the message
+            begins with the file.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected the description of a model, got {shown(content)}")
+    version = content.pop("format_version", None)
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise ValueError(f"{path}: expected format_version {FORMAT_VERSION}, got {shown(version)}")
+    for key in content.keys() - _KEYS.keys():
+        raise ValueError(f"{path}: unknown key {shown(key)}{did_you_mean(key, _KEYS)}")
+    for key, (expected, accepts) in _KEYS.items():
+        if key not in content and key in _REQUIRED:
+            raise ValueError(f"{path}: key '{key}' is missing: expected {expected}")
+        if key in content and not accepts(content[key]):
+            raise ValueError(f"{path}: key '{key}': expected {expected}, got {shown(content[key])}")
+    model = from_dict(content.pop("model"), ModelConfig, origin=str(path), prefix="model.")
+    return content | {"labels": tuple(content["labels"]), "model": model}
+
+
+def _are_labels(value: Any) -> bool:
+    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_LABELS:
+        return False
+    return all(isinstance(label, str) and _can_be_shown(label) for label in value) and len(set(value)) == len(value)
+
+
+def _can_be_shown(label: str) -> bool:
+    return bool(label.strip()) and not any(unicodedata.category(character) == "Cc" for character in label)
+
+
+def _are_figures(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        type(figure) in (int, float) and _is_finite(figure) for figure in value.values()
+    )
+
+
+def _is_finite(figure: float) -> bool:
+    try:
+        return math.isfinite(figure)
+    except OverflowError:  # an integer that is no float
+        return False
+
+
+def _number(key: str) -> tuple[str, Callable[[Any], bool]]:
+    """An integer in the range that the key has in a config."""
+    expected, accepts = RANGES[key]
+    return f"an integer, {expected}", lambda value: type(value) is int and accepts(value)
+
+
+# What each key must be, in words and as a check.
+_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "labels": (f"a list of 1 to {_MOST_LABELS:,} different words, one a class", _are_labels),
+    "sample_rate": _number("data.sample_rate"),
+    "clip_samples": _number("data.clip_samples"),
+    "model": ("the keys of the architecture", lambda value: isinstance(value, dict)),
+    "git_revision": ("text or null", lambda value: value is None or isinstance(value, str)),
+    "wavedil_version": ("text", lambda value: isinstance(value, str)),
+    "metrics": ("figures by name", _are_figures),
+}
+_REQUIRED = ("labels", "sample_rate", "clip_samples", "model")
