@@ -27,7 +27,7 @@ ALLOWED = {
     "export": {"models", "layers", "receptive", "config", "streaming"},
     "runtime": {"models", "filterbank", "features", "layers", "receptive", "config", "folders"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
-    "audio": {"data", "config"},
+    "audio": set(),
     "data": {"audio", "config", "functional", "folders", "text"},
     "training": {
         "data",

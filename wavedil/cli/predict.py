@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wavedil.data.index import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
+    from wavedil.audio import Waveform
     from wavedil.detect import Prediction
 
 
@@ -38,34 +40,35 @@ def run(args: argparse.Namespace) -> int:
     paths = [path for given in args.audio for path in _files(Path(given))]
     width = max((len(str(path)) for path in paths), default=0)
     entries: list[dict[str, Any]] = []
-    rates: Counter[int] = Counter()
-    mixed = 0
+    heard: list[_Heard] = []
     for path in paths:
         try:
             if path.is_dir():
                 raise ValueError(f"{path}: no audio files in this folder")
             prediction = spotter.locate(path)
-        except (OSError, ValueError) as error:
-            print(f"wavedil: error: {error}", file=sys.stderr)
-            entries.append({"file": str(path), "error": str(error)})
+        except Exception as error:  # whatever it is, the other files are still judged
+            if os.environ.get("WAVEDIL_TRACEBACK") and not isinstance(error, OSError | ValueError):
+                raise
+            print(f"wavedil: error: {_named(error, path)}", file=sys.stderr)
+            entries.append({"file": str(path), "error": _named(error, path)})
             continue
-        rates[prediction.waveform.original_rate] += 1
-        mixed += prediction.waveform.original_channels > 1
+        heard.append(_Heard(prediction.waveform))
         entries.append(_entry(path, prediction, args.top))
         if not args.json:
             print(_line(entries[-1], width, prediction.longer_than_a_clip), flush=True)
     if args.json:
         print(json.dumps(entries, indent=2))
-    _note(rates, mixed, spotter.sample_rate)
+    _note(heard, spotter.sample_rate)
     return 1 if any("error" in entry for entry in entries) else 0
 
 
 def _files(path: Path) -> Iterator[Path]:
     """The file itself, or the audio files below a folder, in order; an empty folder stands for itself and fails."""
-    if not path.is_dir():
-        yield path
-        return
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    try:
+        below = path.rglob("*") if path.is_dir() else ()
+        found = sorted(file for file in below if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    except OSError:  # which the file itself raises again when it is read
+        found = []
     yield from found or [path]
 
 
@@ -80,13 +83,33 @@ def _line(entry: dict[str, Any], width: int, show_moment: bool) -> str:
     return f"{entry['file']:<{width}}  {words}{moment}"
 
 
-def _note(rates: "Counter[int]", mixed: int, sample_rate: int) -> None:
+def _named(error: Exception, path: Path) -> str:
+    """What is wrong, beginning with the file."""
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return text if text.startswith(str(path)) else f"{path}: {text}"
+
+
+class _Heard:
+    """How a file became one channel at the model's rate."""
+
+    def __init__(self, waveform: "Waveform") -> None:
+        self.rate = waveform.original_rate
+        self.cancels = waveform.channel is not None
+        self.mixed = waveform.original_channels > 1 and not self.cancels
+
+
+def _note(heard: list[_Heard], sample_rate: int) -> None:
     """One line on stderr about each conversion that was made."""
+    rates = Counter(file.rate for file in heard)
+    mixed, cancelling = sum(file.mixed for file in heard), sum(file.cancels for file in heard)
     others = [f"{_count(count)} of {rate} Hz" for rate, count in sorted(rates.items()) if rate != sample_rate]
     if others:
         print(f"note: resampled to {sample_rate} Hz: {', '.join(others)}", file=sys.stderr)
     if mixed:
         print(f"note: {_count(mixed)} had several channels; their mean was taken", file=sys.stderr)
+    if cancelling:
+        what = "channels that cancel, as with one inverted; the loudest was taken"
+        print(f"note: {_count(cancelling)} had {what}", file=sys.stderr)
 
 
 def _count(files: int) -> str:

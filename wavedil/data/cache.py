@@ -23,7 +23,7 @@ from wavedil.data.index import Clip, ClipIndex
 from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.folders import file_lock, new_folder
 
-FORMAT = 1  # of the cache folder; another number is another cache
+FORMAT = 2  # of the cache folder; another number is another cache
 _CLIPS, _NOISE, _MANIFEST = "clips.i16", "noise.i16", "manifest.json"
 _BATCH = 512  # clips decoded between two writes
 
