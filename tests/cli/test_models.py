@@ -55,7 +55,10 @@ def test_runs_with_their_accuracy(tmp_path: Path, capsys):
 
 def test_no_run_and_no_classes_are_told(tmp_path: Path, capsys):
     assert main(["models", str(tmp_path / "none")]) == 2
-    assert "none: expected a run folder with config.toml" in capsys.readouterr().err
+    assert (
+        "none: expected a run folder (config.toml, or several seeds in seed0, seed1, ...); no such folder"
+        in capsys.readouterr().err
+    )
     assert main(["models", "--classes", "0"]) == 2
     assert "--classes: expected at least 1, got 0" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 """Runs with several seeds: each in its folder, together in one figure, resumed where they stopped."""
 
+import dataclasses
 import json
 import statistics
 from pathlib import Path
@@ -10,6 +11,9 @@ from tiny import tiny_config, write_corpus
 import wavedil.training.repeats as repeats
 from wavedil.cli import main
 from wavedil.training.config import load_config, save_toml
+from wavedil.training.figures import mean_accuracy, read_report
+from wavedil.training.interrupt import TrainingInterruptedError
+from wavedil.training.run_folder import RunFolder
 
 
 def report(correct: int, n: int) -> dict:
@@ -66,6 +70,78 @@ def test_seeds_train_apart_and_go_on_where_they_stopped(tmp_path: Path, monkeypa
         assert summary["test"]["accuracy"][str(seed)] == counted["test"]["accuracy"]
     weights = [(tmp_path / "runs" / f"seed{seed}" / "model" / "model.safetensors").read_bytes() for seed in (0, 1)]
     assert weights[0] != weights[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"test": 1}',
+        '{"test": {"n": 2}}',
+        '{"test": {"correct": 3, "n": 2}}',
+        '{"test": {"correct": 0, "n": 0}}',
+    ],
+)
+def test_a_report_of_any_content_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "report.json").write_text(content)
+    for read in (lambda: read_report(tmp_path / "report.json"), lambda: mean_accuracy(tmp_path)):
+        with pytest.raises(ValueError, match=r"report\.json: "):
+            read()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"together": {"mean": "1"}}', '{"together": {"mean": 1e999}}'])
+def test_a_summary_of_any_content_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "seeds.json").write_text(content)
+    with pytest.raises(ValueError, match=r"seeds\.json: key 'together\.mean'"):
+        mean_accuracy(tmp_path)
+
+
+def test_several_seeds_move_together_and_are_continued_by_one_command(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "corpus").mkdir()
+    config = tiny_config(write_corpus(tmp_path / "corpus"), tmp_path / "runs", train={"epochs": 1})
+    trained = []
+
+    def stopped(config, resume):
+        run = RunFolder(config.run_dir)
+        with run.begun(config, resume):
+            trained.append((config.run_dir, resume))
+            run.metrics.touch()
+        raise TrainingInterruptedError("stopped at step 1 of 5, all saved", "", 15)
+
+    monkeypatch.setattr(repeats, "train", stopped)
+    with pytest.raises(TrainingInterruptedError) as caught:
+        repeats.train_seeds(config, 2)
+    assert caught.value.command == f"wavedil train --config {tmp_path}/runs/config.toml --seeds 2 --resume"
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert main(["train", "--config", str(tmp_path / "moved" / "config.toml"), "--seeds", "2", "--resume"]) == 143
+    assert "note: the run has moved" in capsys.readouterr().err
+    assert trained[-1] == (f"{tmp_path}/moved/seed0", True)
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.undo()
+    assert main(["train", "--config", str(tmp_path / "moved" / "config.toml"), "--resume"]) == 2
+    assert "moved holds runs of several seeds: continue them with --seeds" in capsys.readouterr().err
+
+
+def test_a_finished_seed_is_kept_only_if_its_config_is_the_same(tmp_path: Path, monkeypatch) -> None:
+    config = tiny_config(tmp_path, tmp_path / "runs")
+    for seed in (0, 1):
+        run = RunFolder(tmp_path / "runs" / f"seed{seed}")
+        with run.begun(dataclasses.replace(config, seed=seed, run_dir=str(run.path)), resume=False):
+            run.report.write_text(json.dumps({"test": report(1, 2)}))
+    monkeypatch.setattr(repeats, "train", lambda *_, **__: pytest.fail("nothing is left to train"))
+    repeats.train_seeds(config, 2, resume=True)
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=9))
+    with pytest.raises(ValueError, match=r"another 'train\.epochs'"):
+        repeats.train_seeds(longer, 2, resume=True)
+
+
+def test_a_run_of_one_seed_is_not_mixed_with_several(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.json").touch()
+    with pytest.raises(ValueError, match="run holds a run of one seed: choose another --run_dir"):
+        repeats.train_seeds(tiny_config(tmp_path, tmp_path / "run"), 2)
 
 
 def test_several_processes_are_refused(tmp_path: Path, capsys, monkeypatch) -> None:

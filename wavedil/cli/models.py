@@ -81,28 +81,21 @@ def costs_of_run(path: Path) -> Costs:
 
     Raises:
         FileNotFoundError: if there is no run.
+        ValueError: if a file of it is damaged.
     """
     from wavedil.receptive.keyword import class_count
     from wavedil.training.config import load_config
+    from wavedil.training.figures import mean_accuracy
 
     found = next(
         (file for file in (path / "config.toml", *sorted(path.glob("seed*/config.toml"))) if file.exists()), None
     )
     if found is None:
-        raise FileNotFoundError(f"{path}: expected a run folder with config.toml, or one of several seeds")
+        expected = "expected a run folder (config.toml, or several seeds in seed0, seed1, ...)"
+        reason = "there is none in it" if path.is_dir() else "this is a file" if path.exists() else "no such folder"
+        raise FileNotFoundError(f"{path}: {expected}; {reason}")
     config: Config = load_config(found)
-    return costs(path.name, config.model, class_count(config.data), config.data.sample_rate, accuracy_of(path))
-
-
-def accuracy_of(path: Path) -> float | None:
-    """On validation and testing together: of seeds.json the mean, else of report.json; None without either."""
-    if (path / "seeds.json").exists():
-        return json.loads((path / "seeds.json").read_text())["together"]["mean"]
-    if not (path / "report.json").exists():
-        return None
-    report = json.loads((path / "report.json").read_text())
-    splits = [report[split] for split in ("validation", "test") if split in report]
-    return sum(split["correct"] for split in splits) / sum(split["n"] for split in splits)
+    return costs(path.name, config.model, class_count(config.data), config.data.sample_rate, mean_accuracy(path))
 
 
 def table(rows: Sequence[Costs]) -> str:

@@ -30,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
     from wavedil.training.interrupt import TrainingInterruptedError
     from wavedil.training.loop import train
     from wavedil.training.repeats import train_seeds
+    from wavedil.training.run_folder import in_its_folder
+
+    if "run_dir" not in given:
+        config = in_its_folder(config, args.config)
 
     try:
         if args.seeds is None:

@@ -1,5 +1,6 @@
 """Learning from a larger model's opinion of each clip beside its label."""
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,9 @@ class Teacher(nn.Module):
     Raises:
         FileNotFoundError: if there is no model.
         ValueError: if its classes or its sample rate are others.
+
+    Attributes:
+        sha256: of its weights, which tells whether two runs learned from the same.
     """
 
     def __init__(self, folder: str, labels: Sequence[str], sample_rate: int, device: torch.device) -> None:
@@ -33,6 +37,7 @@ class Teacher(nn.Module):
         if meta.sample_rate != sample_rate:
             raise ValueError(f"train.teacher {folder}: expected a sample rate of {sample_rate}, got {meta.sample_rate}")
         self.model = model.eval().requires_grad_(False)
+        self.sha256 = _digest(model)
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor) -> Tensor:
@@ -41,6 +46,13 @@ class Teacher(nn.Module):
         autocast = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if autocast else waveforms.dtype
         return self.model.clip_logits(waveforms, choose_layout(self.model, dtype, device)).float()
+
+
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def make_teacher(config: TrainConfig, labels: Sequence[str], sample_rate: int, device: torch.device) -> Teacher | None:

@@ -14,8 +14,10 @@ from wavedil.data.clips import ClipSet, load_splits, open_clips
 from wavedil.data.index import LISTS
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
 from wavedil.data.speech_commands import FOLDER
+from wavedil.folders import cache_root
 from wavedil.training.checkpoint import ModelMeta
 from wavedil.training.config import load_config
+from wavedil.training.run_paths import paths_explained
 
 EvaluationSplit = Literal["training", "validation", "testing", "all"]
 
@@ -51,21 +53,47 @@ def run_data(
         on_corrupt: "raise" or "skip"; None does as the run did.
 
     Raises:
+        FileNotFoundError: if the data are not there; the message names the run's config.
         ValueError: if the checkpoint is in no run folder, or the run's words are not the model's.
     """
     path = _run_config(Path(checkpoint))
     if path is None:
         raise ValueError(f"{checkpoint}: the data it was trained on are not recorded here; name a folder with --data")
-    config = load_config(path, [f"--data.on_corrupt={on_corrupt}"] if on_corrupt else []).data
+    config = load_config(path, [f"--data.on_corrupt={on_corrupt}"] if on_corrupt else [])
+    with paths_explained(config, path, "--data"):
+        return _data_of(config.data, path, meta, split or "testing")
+
+
+def _data_of(config: DataConfig, path: Path, meta: ModelMeta, split: EvaluationSplit) -> EvaluationData:
     labels = LabelSet.from_config(config)
     if labels.labels != meta.labels:
         raise ValueError(
             f"{path}: expected the words of the model, {_listed(meta.labels)}; got {_listed(labels.labels)}"
         )
-    split, source = split or "testing", f"the data of {path.parent}"
+    config, notes = _only_read(config, path)
+    source = f"the data of {path.parent}"
     if split in ("validation", "testing"):
-        return EvaluationData(_published(config, split), labels, source, split, [])
-    return _whole(open_clips(config), labels, source, split)
+        return EvaluationData(_published(config, split), labels, source, split, notes)
+    data = _whole(open_clips(config), labels, source, split)
+    return replace(data, notes=[*notes, *data.notes])
+
+
+def _only_read(config: DataConfig, path: Path) -> tuple[DataConfig, list[str]]:
+    """The data of a config that may be anybody's, read where it says but written nowhere that it says; and what to say.
+
+    Nothing is downloaded or made in the folders that it names, and clips are decoded into the user's own cache.
+
+    Raises:
+        FileNotFoundError: if it names a folder of a synthetic corpus that is not there.
+    """
+    root, notes = config.root, []
+    if config.cache_dir is not None and cache_root(config.cache_dir).resolve() != cache_root().resolve():
+        notes.append(f"clips are decoded into {cache_root()}, not into {config.cache_dir}, which {path} names")
+        if root is None and config.source == "speech_commands":
+            root = str(cache_root(config.cache_dir) / "speech_commands")
+    if root is not None and config.source == "synthetic" and not Path(root).expanduser().is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; the synthetic corpus is not made for an evaluation")
+    return replace(config, root=root, cache_dir=None, download=False), notes
 
 
 def folder_data(

@@ -12,13 +12,17 @@ class TrainingInterruptedError(Exception):
     """The run was asked to stop, and has saved what it needs to go on.
 
     Args:
-        message: says how to go on.
+        progress: how far it came.
+        command: that continues it.
         signum: the signal that asked.
     """
 
-    def __init__(self, message: str, signum: int) -> None:
-        super().__init__(message)
-        self.signum = signum
+    def __init__(self, progress: str, command: str, signum: int) -> None:
+        super().__init__(progress, command, signum)
+        self.progress, self.command, self.signum = progress, command, signum
+
+    def __str__(self) -> str:
+        return f"{self.progress}; continue with: {self.command}"
 
     @property
     def exit_status(self) -> int:

@@ -28,6 +28,7 @@ from wavedil.training.progress import Progress
 from wavedil.training.readback import Readback
 from wavedil.training.report import write_report
 from wavedil.training.run_folder import RunFolder
+from wavedil.training.run_paths import paths_explained, resume_command, with_absolute_paths
 from wavedil.training.seeds import derive_seed
 from wavedil.training.state import NEVER, TrainingState
 from wavedil.training.step import TrainingStep, validate
@@ -49,6 +50,7 @@ def train(config: Config, resume: bool = False) -> Path:
         The path of report.json.
 
     Raises:
+        FileNotFoundError: if the data are not there; the message names the config and the option for another place.
         ValueError: if the folder holds another run, a split is empty, the data have changed since the run began, no
             checkpoint can be read, or the loss is no longer finite; the message names the key, file or clips.
         RuntimeError: if another process is writing the folder, or a checkpoint cannot be written.
@@ -56,6 +58,7 @@ def train(config: Config, resume: bool = False) -> Path:
     """
     with join(config.train.device) as process, ExitStack() as held:
         run, launch = RunFolder(config.run_dir), Launch.from_environment()
+        config = with_absolute_paths(config)
         restarted = process.any(launch is not None and launch.restarted)
         with process.main_first():
             if process.is_main:
@@ -63,7 +66,7 @@ def train(config: Config, resume: bool = False) -> Path:
         keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        with process.node_first():
+        with process.node_first(), paths_explained(config, run.config):
             splits = load_splits(config.data)
         if not len(splits.validation):
             raise ValueError(f"the validation split of {config.data.root or config.data.source} is empty")
@@ -112,7 +115,9 @@ class Trainer:
         torch.manual_seed(derive_seed(config.seed, "weights"))
         model = build_model(config.model, len(self.labels), config.data.sample_rate).to(device)
         self.state = TrainingState(model, config.train)
-        teacher = make_teacher(config.train, self.labels, config.data.sample_rate, device)
+        with paths_explained(config, run.config):
+            teacher = make_teacher(config.train, self.labels, config.data.sample_rate, device)
+        self.teacher_sha256 = None if teacher is None else teacher.sha256
         silence = splits.labels.index(SILENCE)
         compiled = device.type == "cuda" and choose_compile(config.train, device)
         noise, rate = splits.noise.to(device), config.data.sample_rate
@@ -214,8 +219,11 @@ class Trainer:
         self._check_data(saved.get("data_sha256"))
         if not saved:
             return
+        if saved.get("teacher_sha256", self.teacher_sha256) != self.teacher_sha256:
+            raise ValueError(f"train.teacher {self.config.train.teacher}: not the model that the run began with")
         self.state.load_state_dict(saved, process)
         if process.is_main:
+            self.run.update_paths(self.config)
             self._write_views(new_best=True)
 
     def _check_data(self, expected: str | None) -> None:
@@ -231,7 +239,8 @@ class Trainer:
     def _save(self) -> None:
         state = self.state
         state.seconds = time.perf_counter() - self.started
-        content = state.state_dict(self.process) | {"data_sha256": self.data_sha256}
+        origin = {"data_sha256": self.data_sha256, "teacher_sha256": self.teacher_sha256}
+        content = state.state_dict(self.process) | origin
         with self.process.main_first():
             if self.process.is_main:
                 rows = [row for row in state.history if row.step == state.step]  # none inside an epoch
@@ -272,8 +281,5 @@ class Trainer:
 
     def _stop(self) -> None:
         signum = self.interrupts.received or signal.SIGTERM
-        raise TrainingInterruptedError(
-            f"stopped at step {self.state.step} of {self.total_steps}, all saved; continue with: "
-            f"wavedil train --config {self.run.config} --resume",
-            signum,
-        )
+        progress = f"stopped at step {self.state.step} of {self.total_steps}, all saved"
+        raise TrainingInterruptedError(progress, resume_command(self.run.config), signum)

@@ -1,6 +1,5 @@
 """The same run with several seeds, and what they score together."""
 
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.config import Config
+from wavedil.training.figures import read_report
+from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import train
 from wavedil.training.report import write_json
 from wavedil.training.run_folder import RunFolder
+from wavedil.training.run_paths import resume_command, with_absolute_paths
 
 SPLITS = ("test", "validation", "together")
 
@@ -28,24 +30,43 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
         The path of seeds.json, which has the accuracy of each and their mean and standard deviation.
 
     Raises:
-        ValueError: if the count is below 1, a run is there and ``resume`` is False, or torchrun started several
-            processes.
+        OSError: if a report cannot be read.
+        ValueError: if the count is below 1, a run is there and ``resume`` is False, one that is finished had another
+            config, a report is damaged, or torchrun started several processes.
+        TrainingInterruptedError: after Ctrl-C or SIGTERM, with the command that continues all of them.
     """
     if count < 1:
         raise ValueError(f"--seeds: expected at least 1, got {count}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--seeds: expected one process, got torchrun; start a run for each --seed")
+    together = RunFolder(config.run_dir)
+    if together.is_begun:
+        raise ValueError(f"{together.path} holds a run of one seed: choose another --run_dir for several")
+    together.path.mkdir(parents=True, exist_ok=True)
+    if not together.seeds():
+        together.write_config(with_absolute_paths(config))
     reports = {}
     for seed in range(config.seed, config.seed + count):
-        run = RunFolder(Path(config.run_dir) / f"seed{seed}")
-        if not (resume and run.report.exists()):
-            train(replace(config, seed=seed, run_dir=str(run.path)), resume=resume)
-        reports[seed] = json.loads(run.report.read_text())
-    path = Path(config.run_dir) / "seeds.json"
+        run = RunFolder(together.path / f"seed{seed}")
+        own = replace(config, seed=seed, run_dir=str(run.path))
+        if resume and run.report.exists():
+            run.check_same(with_absolute_paths(own))
+        else:
+            _train_one(own, resume, resume_command(together.config, "--seeds", str(count)))
+        reports[seed] = read_report(run.report)
+    path = together.path / "seeds.json"
     summary = summarise(reports)
     write_json(path, summary)
     print(f"{path}: {describe(summary)}", flush=True)
     return path
+
+
+def _train_one(config: Config, resume: bool, command: str) -> None:
+    """Train with one of the seeds; if it is stopped, the command that continues is that of them all."""
+    try:
+        train(config, resume=resume)
+    except TrainingInterruptedError as stopped:
+        raise TrainingInterruptedError(f"{config.run_dir}: {stopped.progress}", command, stopped.signum) from None
 
 
 def summarise(reports: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,13 +11,17 @@ from wavedil.training.atomic import recover_folder, remove_temporaries, write_fo
 from wavedil.training.checkpoint_store import CheckpointStore
 from wavedil.training.config import config_keys, load_config, save_toml
 from wavedil.training.run_lock import RunLock
+from wavedil.training.run_paths import at_its_place, is_written_by_run, value_of, with_absolute_paths, with_paths_of
 
 # Keys that do not change what is computed, but for rounding: a run may be resumed with others.
 FREE_KEYS = frozenset(
     {
         "run_dir",
+        "data.root",  # whose clips must be the same, which their samples tell
+        "data.test_root",
         "data.cache_dir",
         "data.download",
+        "train.teacher",  # whose weights must be the same
         "train.device",
         "train.threads",
         "train.checkpoint_minutes",
@@ -38,7 +42,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.csv"
         self.events = self.path / "tensorboard"
@@ -61,6 +65,7 @@ class RunFolder:
 
         Raises:
             RuntimeError: if another process is writing the folder.
+            FileNotFoundError: if a run is there without its config.
             ValueError: if a run is there that is not to be resumed, its config is another (the message names the key),
                 it has checkpoints of which none can be read, or there is a link or the like in the place of what a run
                 writes.
@@ -76,17 +81,49 @@ class RunFolder:
             yield
 
     def _begin(self, config: Config, resume: bool) -> None:
-        if self.config.exists():
+        if self.is_begun:
             if not resume:
                 raise ValueError(
                     f"{self.path} already holds a run: continue it with --resume, or choose another --run_dir"
                 )
-            self._check_same(config)
-            remove_temporaries(self.path, "|".join(map(re.escape, (*_FILES, self.model.name))))
-            self.checkpoints.repair()
-            recover_folder(self.model)
-            return
-        save_toml(config, self.config)
+            self.check_same(config)
+        elif self.seeds():
+            raise ValueError(
+                f"{self.path} holds runs of several seeds: continue them with --seeds and --resume, "
+                "or choose another --run_dir"
+            )
+        else:
+            self.write_config(config)
+        remove_temporaries(self.path, "|".join(map(re.escape, (*_FILES, self.model.name))))
+        self.checkpoints.repair()
+        recover_folder(self.model)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything to go on with: a run that failed before its first checkpoint has nothing."""
+        made = (self.metrics, self.model, self.report)
+        return bool(self.checkpoints.complete()) or any(path.exists() for path in made)
+
+    def seeds(self) -> list[Path]:
+        """The run folders of several seeds in this one."""
+        return sorted(path.parent for path in self.path.glob("seed*/config.toml"))
+
+    def write_config(self, config: Config) -> None:
+        """Write the config of a run that has not begun; one written there by hand stays, and must say the same.
+
+        Raises:
+            ValueError: if it says something else.
+        """
+        if not self.config.exists() or is_written_by_run(self.config):
+            save_toml(config, self.config)
+        else:
+            self.check_same(config)
+
+    def update_paths(self, config: Config) -> None:
+        """Keep where the run and its data are now, once they are found to be the same."""
+        former = load_config(self.config)
+        if with_absolute_paths(former) != with_paths_of(former, config):
+            save_toml(with_paths_of(former, config), self.config)
 
     def _require_own(self) -> None:
         """Refuse links and the like in the place of what a run writes, which may lead out of the folder."""
@@ -100,10 +137,16 @@ class RunFolder:
         """Replace the best model."""
         write_folder(self.model, files)
 
-    def _check_same(self, config: Config) -> None:
+    def check_same(self, config: Config) -> None:
+        """Refuse a config that would compute something else than the one that is there.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: naming the first key that differs.
+        """
         former = load_config(self.config)
         for key in config_keys():
-            values = [_get(one, key) for one in (former, config)]
+            values = [value_of(one, key) for one in (former, config)]
             if key not in FREE_KEYS and values[0] != values[1]:
                 raise ValueError(
                     f"{self.config}: this run cannot be resumed with another '{key}': "
@@ -111,7 +154,15 @@ class RunFolder:
                 )
 
 
-def _get(config: object, key: str) -> object:
-    for name in key.split("."):
-        config = getattr(config, name)
-    return config
+def in_its_folder(config: Config, file: str | Path | None) -> Config:
+    """The config of a run with the folder that it lies in, wherever the run was before; any other as it is.
+
+    Args:
+        config: as read.
+        file: that it was read from.
+    """
+    if file is None or Path(file).name != "config.toml":
+        return config
+    run = RunFolder(Path(file).parent)
+    is_its_own = run.is_begun or bool(run.seeds()) or run.lock.exists()
+    return at_its_place(config, run.path, run.config) if is_its_own else config
