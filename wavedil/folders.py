@@ -1,11 +1,15 @@
 """Folders that several processes share: made whole or not at all, by one process at a time."""
 
+import math
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from wavedil.files import open_lock
 
@@ -14,6 +18,8 @@ try:
 except ImportError:  # Windows: without the lock two processes may do the same work, the renames stay atomic
     fcntl = None
 
+_SILENT = 5.0  # seconds of waiting without a word
+
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """The folder for caches: the one given, else ``$WAVEDIL_CACHE``, else ``~/.cache/wavedil``."""
@@ -21,21 +27,38 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, limit: float = math.inf) -> Iterator[None]:
     """Hold a lock that the processes of a machine share; the system frees it if the holder is killed.
 
     Args:
         path: the lock's file; it is left behind, since removing it would let two holders in.
+        limit: seconds to wait for another holder.
 
     Raises:
         OSError: if it cannot be opened.
+        TimeoutError: if another process holds it for longer.
         ValueError: if it is a link, a pipe or the like.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_lock(path) as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _take_lock(file, path, limit)
         yield
+
+
+def _take_lock(file: BinaryIO, path: Path, limit: float) -> None:
+    began, silent = time.monotonic(), True
+    while fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - began
+        if waited >= limit:
+            raise TimeoutError(f"{path}: another process has held this lock for {limit:.0f} s")
+        if silent and waited >= _SILENT:
+            print(f"{path}: waiting for another process that holds this lock", file=sys.stderr, flush=True)
+            silent = False
+        time.sleep(0.05)
 
 
 @contextmanager

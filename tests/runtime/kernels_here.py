@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from wavedil.folders import cache_root
-from wavedil.runtime.native import KernelsUnavailableError, load_kernels
+from wavedil.runtime import native
+from wavedil.runtime.native import KernelsUnavailableError, cpu_capabilities, load_kernels
 
 
 def load() -> ctypes.CDLL:
@@ -26,8 +27,8 @@ def load() -> ctypes.CDLL:
 def load_for_float32() -> ctypes.CDLL:
     """The kernels as they are built for a CPU that multiplies no bfloat16."""
     load()
-    capabilities = {**torch.cpu.get_capabilities(), "avx512_bf16": False}
-    with mock.patch.object(torch.cpu, "get_capabilities", return_value=capabilities):
+    capabilities = {**cpu_capabilities(), "avx512_bf16": False}
+    with mock.patch.object(native, "cpu_capabilities", return_value=capabilities):
         return load_kernels.__wrapped__(cache_root() / "kernels")  # not the ones that are loaded
 
 

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -208,19 +209,30 @@ def test_a_nan_is_not_lost(request: pytest.FixtureRequest, build: str) -> None:
         assert y.isnan().any(), name
 
 
+@contextmanager
+def collected() -> Iterator[None]:
+    """What is made in it may not refer to itself. What is older is not searched, since that takes long."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
 def test_buffers_are_freed_with_the_graph(kernels: Any) -> None:
+    calls: list[Callable[[], Tensor]] = []
     for make, channels in MODULES.values():
         module = randomised(make())
         runner, x = RowRunner(kernels, module), torch.randn(4, channels, 20)
         state = module.start(torch.zeros(1, channels, 1), False)[1]  # type: ignore[operator]
-        gc.collect()
-        gc.disable()
-        try:
-            with bfloat16(True):
-                runner(module, x, state).sum().backward()  # type: ignore[arg-type]
-            assert gc.collect() == 0  # nothing refers to itself
-        finally:
-            gc.enable()
+        calls.append(partial(runner, module, x, state))  # type: ignore[arg-type]
+    with bfloat16(True), collected():
+        for call in calls:
+            call().sum().backward()
 
 
 def test_a_weight_that_changes_before_the_gradient_is_noticed(kernels: Any) -> None:
@@ -268,6 +280,18 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_not_known_is_left_to_torch(name: str) -> None:
     assert not can_run_rows(UNKNOWN[name]())
+
+
+@pytest.mark.parametrize("name", ["stack", "spectrogram", "broadcast"])
+def test_a_module_that_is_cast_later_is_left_to_torch(kernels: Any, name: str) -> None:
+    make, channels = MODULES[name]
+    module = randomised(make())
+    runner = RowRunner(kernels, module)
+    x, twin = torch.randn(4, channels, 20).double(), copy.deepcopy(module.double())
+    state = module.start(torch.zeros(1, channels, 1).double(), False)[1]  # type: ignore[operator]
+    given, expected = runner(module, x, state), run_interleaved(twin, x, state)  # type: ignore[arg-type]
+    assert given.dtype == torch.float64
+    assert torch.equal(given, expected)
 
 
 def test_another_module_is_refused(kernels: Any) -> None:

@@ -60,7 +60,7 @@ def test_the_spectrum_is_computed_in_float32_under_autocast() -> None:
 
 @pytest.mark.parametrize(("capability", "expected"), [("avx512_bf16", torch.bfloat16), ("avx2", torch.float32)])
 def test_auto_is_bfloat16_where_the_cpu_computes_in_it(monkeypatch, capability, expected) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    monkeypatch.setattr("wavedil.training.network.cpu_capabilities", lambda: {capability: True})
     assert choose_precision(TrainConfig(), CPU) == expected
 
 
@@ -100,7 +100,7 @@ def test_dropout_of_channels_is_left_to_the_batch() -> None:
 
 def test_kernels_are_for_bfloat16_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, instructions = _model("mel"), dict.fromkeys(("avx512_f", "avx512_bw", "avx512_dq", "avx512_vl"), True)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    monkeypatch.setattr("wavedil.runtime.native.cpu_capabilities", lambda: instructions)
     monkeypatch.setattr(sys, "platform", "linux")
     assert find_kernels(model, TrainConfig(), CUDA, tmp_path) is None
     off = TrainConfig(kernels="off"), TrainConfig(precision="float32"), TrainConfig(compile="on")

@@ -115,15 +115,15 @@ class _Call:
             n_taps=rows.time.kernel_size[0],
             threads=torch.get_num_threads(),
             taps=taps_of(keep, rows.time, sessions),
-            frequency=keep.pointer(rows.frequency.weight),
-            time=keep.pointer(rows.time.weight),
-            mix=keep.pointer(rows.mix.weight),
+            frequency=keep.floats(rows.frequency.weight, channels, 3),
+            time=keep.floats(rows.time.weight, channels, *rows.time.kernel_size),
+            mix=keep.floats(rows.mix.weight, channels, channels),
             by_band=describe_norm(keep, rows.by_band, torch.empty(2, bands * width), bands),
             by_frame=describe_norm(keep, rows.by_frame, torch.empty(2, width)),
-            x=x.data_ptr(),
-            f=keep.pointer(x.new_empty(self.out_shape)),
-            mean=keep.pointer(mean[self.before :]),
-            d=keep.pointer(x.new_empty(count, width)),
+            x=Arguments().rows(x, count, bins_in, width),  # which autograd keeps
+            f=keep.rows(x.new_empty(self.out_shape), *self.out_shape),
+            mean=keep.rows(mean[self.before :], count, width),
+            d=keep.rows(x.new_empty(count, width), count, width),
         )
 
     def forward(self) -> Tensor:
@@ -138,10 +138,10 @@ class _Call:
         by_weight = [torch.empty_like(parameter) for parameter in self.rows.parameters]
         by_x = torch.empty_like(x)
         by_past = x.new_empty(self.before, padded(channels)) if wants_past else None
-        arguments.x, arguments.y = keep.pointer(x), keep.pointer(out)
-        arguments.grad_y, arguments.grad_x = keep.pointer(grad.contiguous()), keep.pointer(by_x)
-        arguments.grad_past = keep.pointer(by_past)
-        pointers = [keep.pointer(gradient) for gradient in by_weight]
+        arguments.x, arguments.y = keep.rows(x, *x.shape), keep.rows(out, *self.out_shape)
+        arguments.grad_y, arguments.grad_x = keep.rows(grad.contiguous(), *out.shape), keep.rows(by_x, *x.shape)
+        arguments.grad_past = keep.rows(by_past, self.before, padded(channels))
+        pointers = [keep.floats(gradient, *gradient.shape) for gradient in by_weight]
         arguments.grad_frequency, arguments.grad_time, arguments.grad_mix = pointers[0], pointers[3], pointers[6]
         arguments.by_band.grad_gamma, arguments.by_band.grad_beta = pointers[1:3]
         arguments.by_frame.grad_gamma, arguments.by_frame.grad_beta = pointers[4:6]
@@ -181,7 +181,7 @@ class _Depthwise(torch.autograd.Function):
         keep, before = Arguments(), rows_before(conv, sessions)
         out = x.new_empty(len(x) - before, x.shape[2])
         arguments = _depthwise(keep, conv, sessions, x)
-        arguments.y = keep.pointer(out)
+        arguments.y = keep.rows(out, *out.shape)
         kernels.depthwise_forward(ctypes.byref(arguments))
         return out
 
@@ -192,9 +192,10 @@ class _Depthwise(torch.autograd.Function):
         keep, before = Arguments(), rows_before(ctx.conv, ctx.sessions)
         arguments = _depthwise(keep, ctx.conv, ctx.sessions, x)
         by_x, by_weight = torch.empty_like(x), torch.empty_like(weight)
-        arguments.grad_y, arguments.grad_x = keep.pointer(grads[0].contiguous()), keep.pointer(by_x[before:])
-        arguments.grad_past = keep.pointer(by_x[:before]) if before else None
-        arguments.grad_weight = keep.pointer(by_weight)
+        arguments.grad_y = keep.rows(grads[0].contiguous(), len(x) - before, x.shape[2])
+        arguments.grad_x = keep.rows(by_x[before:], len(x) - before, *x.shape[1:])
+        arguments.grad_past = keep.rows(by_x[:before], before, *x.shape[1:]) if before else None
+        arguments.grad_weight = keep.floats(by_weight, *weight.shape)
         ctx.kernels.depthwise_backward(ctypes.byref(arguments))
         return (None, None, None, by_x, by_weight)
 
@@ -209,6 +210,6 @@ def _depthwise(keep: Arguments, conv: CausalConv2d, sessions: int, x: Tensor) ->
         n_taps=conv.kernel_size[1],
         threads=torch.get_num_threads(),
         taps=taps_of(keep, conv, sessions),
-        weight=keep.pointer(conv.weight),
-        x=keep.pointer(x[before:]),
+        weight=keep.floats(conv.weight, conv.out_channels, *conv.kernel_size),
+        x=keep.rows(x[before:], len(x) - before, conv.kernel_size[0], padded(conv.out_channels)),
     )

@@ -85,8 +85,8 @@ class _Call:
                 input_channels=place.channels,
                 step=conv.stride[0] * place.channels,
                 stride=place.stride,
-                x=keep.pointer(signal[place.before :]),
-                y=keep.pointer(torch.empty(self.out_shape, dtype=torch.bfloat16)),
+                x=keep.rows(signal[place.before :], len(x), place.stride),
+                y=keep.rows(torch.empty(self.out_shape, dtype=torch.bfloat16), *self.out_shape),
             )
             parts.append(Layer(conv=described, lead=place.lead))
             self.places.append(place)
@@ -111,13 +111,14 @@ class _Call:
             grads = [torch.empty_like(parameter) for module in pair for parameter in module.parameters()]
             if pair[0].bias is not None:
                 grads[1].zero_()  # the normalisation takes it out again
-            part.conv.grad_weight = keep.pointer(grads[0])
-            part.conv.norm.grad_gamma, part.conv.norm.grad_beta = map(keep.pointer, grads[-2:])
+            part.conv.grad_weight = keep.floats(grads[0], *pair[0].weight.shape)
+            gamma, beta = (keep.floats(by_norm, pair[1].num_features) for by_norm in grads[-2:])
+            part.conv.norm.grad_gamma, part.conv.norm.grad_beta = gamma, beta
             by_rows.append(place.room(place.before) if want else None)
-            part.grad_past = keep.pointer(by_rows[-1])
+            part.grad_past = keep.rows(by_rows[-1], place.before, place.stride)
             by_weight += grads
-        arguments.grad_out = keep.pointer(grad.contiguous())
-        arguments.grad_input = keep.pointer(by_rows[0])
+        arguments.grad_out = keep.rows(grad.contiguous(), *self.out_shape)
+        arguments.grad_input = keep.rows(by_rows[0], self.out_shape[0], self.places[0].stride)
         self.entry.kernels.entry_backward(ctypes.byref(arguments))
         by_inputs = [
             None if rows is None else place.bins_of(rows)

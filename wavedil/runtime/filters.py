@@ -48,6 +48,7 @@ class _Call:
         span, hop, bands, before = module.span, module.step_size, module.config.n_mels, past.shape[-1]
         frames = (before + samples - span) // hop + 1
         self.shape = clips, bands, frames
+        filtered = torch.empty(clips, padded(bands) // LANES, frames, 2, LANES)
         self.arguments = Filters(
             clips=clips,
             samples=samples,
@@ -57,12 +58,12 @@ class _Call:
             span=span,
             hop=hop,
             threads=torch.get_num_threads(),
-            x=self.keep.pointer(x.contiguous()),
-            past=self.keep.pointer(past.contiguous()),
-            weight=self.keep.pointer(module.weight),
+            x=self.keep.floats(x.contiguous(), clips, samples),
+            past=self.keep.floats(past.contiguous(), before),
+            weight=self.keep.floats(module.weight, 2, bands, span),
             scale=module.scale,
             floor=FLOOR,
-            filtered=self.keep.pointer(torch.empty(clips, padded(bands) // LANES, frames, 2, LANES)),
+            filtered=self.keep.floats(filtered, *filtered.shape),
         )
 
     def forward(self) -> Tensor:
@@ -73,7 +74,7 @@ class _Call:
 
     def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         keep, by_weight = Arguments(), torch.empty_like(self.module.weight)
-        self.arguments.grad_y = keep.pointer(grad.contiguous())
-        self.arguments.grad_weight = keep.pointer(by_weight)
+        self.arguments.grad_y = keep.floats(grad.contiguous(), *self.shape)
+        self.arguments.grad_weight = keep.floats(by_weight, *self.module.weight.shape)
         self.kernels.filters_backward(ctypes.byref(self.arguments))
         return None, by_weight

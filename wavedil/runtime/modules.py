@@ -25,15 +25,16 @@ def describe_norm(
         bands: of frequency, each normalised by itself.
         bias: of the convolution before it.
     """
+    features, channels = norm.num_features, norm.num_features // bands
     return Norm(
-        channels=norm.num_features // bands,
+        channels=channels,
         bands=bands,
-        gamma=keep.pointer(norm.weight),
-        beta=keep.pointer(norm.bias),
-        bias=keep.pointer(bias),
-        moments=keep.pointer(moments),
-        running_mean=keep.pointer(norm.running_mean),
-        running_var=keep.pointer(norm.running_var),
+        gamma=keep.floats(norm.weight, features),
+        beta=keep.floats(norm.bias, features),
+        bias=keep.floats(bias, features),
+        moments=keep.floats(moments, 2, bands, padded(channels)),
+        running_mean=keep.floats(norm.running_mean, features),
+        running_var=keep.floats(norm.running_var, features),
         momentum=norm.momentum,
         eps=norm.eps,
     )
@@ -74,7 +75,7 @@ def describe(
         bins_read=(1, *conv.kernel_size)[-2],
         n_taps=conv.kernel_size[-1],
         taps=taps_of(keep, conv, sessions),
-        weight=keep.pointer(conv.weight),
+        weight=keep.floats(conv.weight, conv.out_channels, conv.in_channels, *conv.kernel_size),
         norm=describe_norm(keep, norm, moments, bias=conv.bias),
         **places,
     )

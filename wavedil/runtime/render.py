@@ -42,19 +42,21 @@ class ClipRenderer:
         Returns:
             ``(batch, samples)`` float32; linear between the samples, and zeros beyond the ends of a clip.
         """
-        keep, out = Arguments(), torch.empty(clips.shape)
+        keep, out, batch = Arguments(), torch.empty(clips.shape), len(clips)
+        if windows is not None and (windows.dtype != torch.int16 or windows.stride() != (1, 1)):
+            raise ValueError(f"expected all int16 windows of a signal, got {windows.dtype}, strides {windows.stride()}")
         arguments = Render(
-            clips=len(clips),
+            clips=batch,
             samples=clips.shape[1],
             threads=torch.get_num_threads(),
-            x=keep.pointer(clips.contiguous()),
-            start=keep.pointer(start.contiguous()),
-            length=keep.pointer(length.contiguous()),
-            gain=keep.pointer((gain / 32768).float().contiguous()),
+            x=keep.pointer(clips.contiguous(), torch.int16, *clips.shape),
+            start=keep.pointer(start.contiguous(), torch.int64, batch),
+            length=keep.pointer(length.contiguous(), torch.int64, batch),
+            gain=keep.floats((gain / 32768).float().contiguous(), batch),
             noise=None if windows is None else windows.data_ptr(),
-            noise_start=keep.pointer(noise_start.contiguous()),
-            noise_gain=keep.pointer((noise_gain / 32768).float().contiguous()),
-            out=keep.pointer(out),
+            noise_start=keep.pointer(noise_start.contiguous(), torch.int64, batch),
+            noise_gain=keep.floats((noise_gain / 32768).float().contiguous(), batch),
+            out=keep.floats(out, *clips.shape),
         )
         self.kernels.render_clips(ctypes.byref(arguments))
         return out

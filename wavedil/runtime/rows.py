@@ -29,6 +29,7 @@ from wavedil.layers.interleave import run_interleaved
 from wavedil.models.entry import AsBands, AsSpectrogram
 from wavedil.runtime.broadcast import BroadcastRows, DepthwiseRows, knows_block, knows_depthwise
 from wavedil.runtime.entry import EntryRows, knows_convolution
+from wavedil.runtime.modules import has_plain_weights
 from wavedil.runtime.stack import StackRows, knows_stack
 
 # What a few layers do to rows, ``(rows, channels)`` or ``(rows, bins, channels)``, given the rows before of each tensor
@@ -79,7 +80,7 @@ class RowRunner:
         if module is not self.module:
             raise ValueError(f"expected the module that this runs, got another {type(module).__name__}")
         sessions, _, frames = x.shape
-        training = all(norm.training for norm in self._norms)
+        training = all(norm.training for norm in self._norms) and has_plain_weights(module)  # both may change
         if not training or sessions * frames < 2:  # there are no statistics of a single frame
             return run_interleaved(module, x, state)
         signal, first = x.permute(2, 0, 1).flatten(0, 1), 0

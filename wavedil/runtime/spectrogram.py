@@ -10,6 +10,8 @@ from torch import Tensor
 from wavedil.runtime.function import trained
 from wavedil.runtime.structures import Arguments, Spectrogram
 
+_DTYPES = {"above": torch.int64, "other": torch.int64, "frame_masked": torch.bool, "band_masked": torch.bool}
+
 
 class SpectrogramKernel:
     """What follows the draws of :func:`wavedil.data.spectrogram_augment.augment_spectrogram`, on a CPU.
@@ -71,14 +73,16 @@ class _Call:
             bands=bands,
             frames=frames,
             threads=torch.get_num_threads(),
-            x=self.keep.pointer(x.contiguous()),
+            x=self.keep.floats(x.contiguous(), *x.shape),
             least=owner.least_deviation**2,
         )
         if "style" in draws:
             draws = {**draws, "mean": torch.empty(clips, bands), "deviation": torch.empty(clips, bands)}
         for name, tensor in draws.items():
-            numbers = tensor.float() if tensor.is_floating_point() else tensor
-            setattr(self.arguments, name, self.keep.pointer(numbers.contiguous()))
+            dtype = _DTYPES.get(name, torch.float32)
+            numbers = tensor.float() if dtype == torch.float32 else tensor
+            shape = {"style": (clips,), "other": (clips,), "frame_masked": (clips, frames)}.get(name, (clips, bands))
+            setattr(self.arguments, name, self.keep.pointer(numbers.contiguous(), dtype, *shape))
 
     def forward(self) -> Tensor:
         y = torch.empty(self.shape)
@@ -88,7 +92,7 @@ class _Call:
 
     def backward(self, grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         keep, by_input = Arguments(), torch.empty(self.shape)
-        self.arguments.grad_y = keep.pointer(grad.contiguous())
-        self.arguments.grad_x = keep.pointer(by_input)
+        self.arguments.grad_y = keep.floats(grad.contiguous(), *self.shape)
+        self.arguments.grad_x = keep.floats(by_input, *self.shape)
         self.kernels.spectrogram_backward(ctypes.byref(self.arguments))
         return (by_input,)

@@ -84,31 +84,32 @@ class _Call:
                 input_channels=channels,
                 step=0,
                 stride=channels,
-                x=keep.pointer(inputs[i][self.before[i] :]),
-                y=keep.pointer(hidden[i]),
+                x=keep.rows(inputs[i][self.before[i] :], rows, channels),
+                y=keep.rows(hidden[i], rows, width),
             )
             for i, block in enumerate(blocks)
         ]
+        own, skips = stack.stack.channels, cast(int, stack.stack.skip_channels)
         pointwise = [
             Pointwise(
-                residual=keep.pointer(named.get("residual.weight")),
-                residual_bias=keep.pointer(named.get("residual.bias")),
-                skip=keep.pointer(named["skip.weight"]),
-                skip_bias=keep.pointer(named.get("skip.bias")),
+                residual=keep.floats(named.get("residual.weight"), own, own),
+                residual_bias=keep.floats(named.get("residual.bias"), own),
+                skip=keep.floats(named["skip.weight"], skips, own),
+                skip_bias=keep.floats(named.get("skip.bias"), skips),
             )
             for named in stack.named
         ]
         self.convs, self.pointwise = array(Convolution, convs), array(Pointwise, pointwise)
         self.arguments = Stack(
             blocks=len(blocks),
-            channels=stack.stack.channels,
-            skip_channels=stack.stack.skip_channels,
+            channels=own,
+            skip_channels=skips,
             rows=rows,
             threads=torch.get_num_threads(),
             is_glu=blocks[0].gate == "glu",
             convs=ctypes.addressof(self.convs),
             pointwise=ctypes.addressof(self.pointwise),
-            z=keep.pointer(z),
+            z=keep.rows(z, rows, len(blocks), channels),
         )
 
     def forward(self) -> Tensor:
@@ -125,20 +126,22 @@ class _Call:
             grads = {name: torch.empty_like(parameter) for name, parameter in named.items()}
             if "conv.bias" in grads:
                 grads["conv.bias"].zero_()  # the normalisation takes it out again
-            conv.grad_weight = keep.pointer(grads["conv.weight"])
-            conv.norm.grad_gamma, conv.norm.grad_beta = map(keep.pointer, (grads["norm.weight"], grads["norm.bias"]))
+            places = {name: keep.floats(grads[name], *parameter.shape) for name, parameter in named.items()}
+            conv.grad_weight = places["conv.weight"]
+            conv.norm.grad_gamma, conv.norm.grad_beta = places["norm.weight"], places["norm.bias"]
             for name in ("residual", "skip"):
-                setattr(pointwise, f"grad_{name}", keep.pointer(grads.get(f"{name}.weight")))
-                setattr(pointwise, f"grad_{name}_bias", keep.pointer(grads.get(f"{name}.bias")))
+                setattr(pointwise, f"grad_{name}", places.get(f"{name}.weight"))
+                setattr(pointwise, f"grad_{name}_bias", places.get(f"{name}.bias"))
             by_weight += grads.values()
         by_past = [
             torch.empty(before, channels, dtype=torch.bfloat16) if want else None
             for before, want in zip(self.before, wanted[1:], strict=False)
         ]
         by_input = torch.empty(arguments.rows, channels, dtype=torch.bfloat16)
-        arguments.grad_out = keep.pointer(grad.contiguous())
-        arguments.grad_input = keep.pointer(by_input)
-        arguments.grad_past = keep.array(POINTER, map(keep.pointer, by_past))
+        arguments.grad_out = keep.rows(grad.contiguous(), arguments.rows, padded(arguments.skip_channels))
+        arguments.grad_input = keep.rows(by_input, arguments.rows, channels)
+        places = [keep.rows(rows, before, channels) for rows, before in zip(by_past, self.before, strict=True)]
+        arguments.grad_past = keep.array(POINTER, places)
         self.stack.kernels.stack_backward(ctypes.byref(arguments))
         return (by_input, *by_past, *by_weight)
 

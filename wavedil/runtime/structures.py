@@ -1,10 +1,12 @@
 """What the kernels are called with: the structures of kernels/*.cpp, as ctypes fills them in."""
 
 import ctypes
+import math
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 LONG, _FLOAT, POINTER = ctypes.c_long, ctypes.c_float, ctypes.c_void_p
@@ -28,21 +30,36 @@ def _array_type(kind: Any, length: int) -> Any:
 
 
 class Arguments:
-    """Keeps alive what pointers point to, until the call is over."""
+    """Keeps alive what pointers point to, until the call is over. Pointers of None are null."""
 
     def __init__(self) -> None:
         self._kept: list[Any] = []
 
-    def pointer(self, tensor: Tensor | None) -> int | None:
-        """To the first value of a tensor, which has to be contiguous."""
+    def pointer(self, tensor: Tensor | None, dtype: torch.dtype, *shape: int) -> int | None:
+        """To the first value of a tensor.
+
+        Raises:
+            ValueError: if it is not a contiguous tensor of this type on the CPU with as many values as the shape.
+        """
         if tensor is None:
             return None
-        if not tensor.is_contiguous():
+        if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
             raise ValueError(
-                f"expected a contiguous tensor, got strides {tensor.stride()} of shape {tuple(tensor.shape)}"
+                f"expected a contiguous {dtype} tensor on cpu, got {tensor.dtype} on {tensor.device}, "
+                f"strides {tensor.stride()} of shape {tuple(tensor.shape)}"
             )
+        if tensor.numel() != math.prod(shape):
+            raise ValueError(f"expected {math.prod(shape)} values {shape}, got shape {tuple(tensor.shape)}")
         self._kept.append(tensor)
         return tensor.data_ptr()
+
+    def floats(self, tensor: Tensor | None, *shape: int) -> int | None:
+        """To float32 values: weights and statistics."""
+        return self.pointer(tensor, torch.float32, *shape)
+
+    def rows(self, tensor: Tensor | None, *shape: int) -> int | None:
+        """To bfloat16 values: signals."""
+        return self.pointer(tensor, torch.bfloat16, *shape)
 
     def array(self, kind: Any, values: Iterable[Any]) -> int:
         """To an array of a C type."""
@@ -158,3 +175,45 @@ class Spectrogram(ctypes.Structure):
         ("least", _FLOAT),
         *((name, POINTER) for name in ("y", "mean", "deviation", "grad_y", "grad_x")),
     )
+
+
+# Of each function of the kernels, the structure that it is given.
+FUNCTIONS: dict[str, type[ctypes.Structure]] = {
+    "stack_forward": Stack,
+    "stack_backward": Stack,
+    "entry_forward": Entry,
+    "entry_backward": Entry,
+    "broadcast_forward": Broadcast,
+    "broadcast_backward": Broadcast,
+    "depthwise_forward": Depthwise,
+    "depthwise_backward": Depthwise,
+    "filters_forward": Filters,
+    "filters_backward": Filters,
+    "render_clips": Render,
+    "spectrogram_forward": Spectrogram,
+    "spectrogram_backward": Spectrogram,
+}
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Tell a library's functions what they take and how they fail: with MemoryError.
+
+    Raises:
+        TypeError: if it was built from other structures than those above.
+    """
+    for structure in (Norm, Convolution, Layer, Pointwise, *FUNCTIONS.values()):
+        own = [ctypes.sizeof(structure), getattr(structure, structure._fields_[-1][0]).offset]
+        try:
+            built = list((LONG * 2).in_dll(library, f"layout_{structure.__name__}"))
+        except ValueError as error:
+            raise TypeError(f"the library does not tell the layout of {structure.__name__}") from error
+        if built != own:
+            raise TypeError(f"{structure.__name__}: expected size and last offset {own}, the library has {built}")
+    for name, structure in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype, function.errcheck = [ctypes.POINTER(structure)], ctypes.c_int, _checked
+
+
+def _checked(status: int, function: Any, _: Any) -> None:
+    if status:
+        raise MemoryError(f"the kernel {function.__name__} cannot allocate what it needs")

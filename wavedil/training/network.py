@@ -16,7 +16,7 @@ from wavedil.filterbank import FilterEnergies
 from wavedil.layers.interleave import BatchRunner, InterleavedRunner, can_interleave, run_each, run_interleaved
 from wavedil.models import KeywordModel
 from wavedil.runtime.filters import FilterRunner
-from wavedil.runtime.native import has_instructions, load_kernels
+from wavedil.runtime.native import cpu_capabilities, has_instructions, load_kernels
 from wavedil.runtime.rows import RowRunner, can_run_rows
 from wavedil.runtime.spectrogram import SpectrogramKernel
 
@@ -94,7 +94,7 @@ def choose_precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         pays = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        capabilities = torch.cpu.get_capabilities()
+        capabilities = cpu_capabilities()
         pays = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return torch.bfloat16 if pays else torch.float32
 

@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "gate.h"
 #include "normalise.h"
@@ -94,15 +93,17 @@ void forward(const Broadcast& b) {
   pack(mix.data(), width, width,
        [&](long k, long n) { return k < b.channels && n < b.channels ? b.mix[n * b.channels + k] : 0.f; });
   std::vector<float> partial(b.threads * (1 + 2 * banded)), partial_frame(b.threads * (1 + 2 * width));
+  Room<float> norms(b.threads, 2 * banded + 2 * width + 1 + 2 * banded), tiles(b.threads, kTile * width);
+  Room<bf16> actives(b.threads, kTile * width);
 #pragma omp parallel num_threads(b.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const Range mine = share(b.rows, thread, threads);
-    std::vector<float> own(2 * banded + 2 * width + 1 + 2 * banded), tile(kTile * width);
-    std::vector<bf16> active(kTile * width);
-    const Affine norm{own.data(), own.data() + banded};
-    const Affine frame{own.data() + 2 * banded, own.data() + 2 * banded + width};
-    float* const scratch = own.data() + 2 * banded + 2 * width;
+    float *const own = norms.of(thread), *const tile = tiles.of(thread);
+    bf16* const active = actives.of(thread);
+    const Affine norm{own, own + banded};
+    const Affine frame{own + 2 * banded, own + 2 * banded + width};
+    float* const scratch = own + 2 * banded + 2 * width;
     const Moments moments{partial.data() + thread * (1 + 2 * banded), banded};
     moments.clear();
     for (long first = mine.first; first < mine.last; first += kFew) {
@@ -158,7 +159,7 @@ void forward(const Broadcast& b) {
           const vec n = frame(load(b.d + (first + row) * width + c), c);
           store(&active[row * width + c], _mm512_mul_ps(n, sigmoid(n)));
         }
-      product(Windows{active.data(), width, &here, 1, width}, 0, rows, mix.data(), width, zero,
+      product(Windows{active, width, &here, 1, width}, 0, rows, mix.data(), width, zero,
               [&](long row, long c, vec sum) { put(&tile[row * width + c], sum); });
       for (long row = 0; row < rows; ++row)
         for (long c = 0; c < width; c += kLanes) {
@@ -194,15 +195,20 @@ void backward(const Broadcast& b) {
   const Surrounded grads(b.rows, -b.taps[0], width);
   bf16* const by_time = grads.first();
   const std::unique_ptr<bf16[]> of_f(new bf16[b.rows * out]);
+  Room<float> scratches(b.threads, 5 * (banded + width)), tiles(b.threads, kTile * width);
+  // Of one row and 16 channels: the gradients of the outputs, each where its middle tap is, with zeros between them.
+  Room<float> all_spaced(b.threads, (b.bins_in + 3) * kLanes);
+  Room<bf16> actives(b.threads, kTile * width), all_by_frame(b.threads, kTile * width);
+  Room<uint32_t> all_pairs(b.threads, kTile * width);
 #pragma omp parallel num_threads(b.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const Range mine = share(b.rows, thread, threads);
     float* const own = partials.data() + thread * size;
-    std::vector<float> scratch(5 * (banded + width)), tile(kTile * width);
-    std::vector<bf16> active(kTile * width), by_frame(kTile * width);
-    std::vector<uint32_t> pairs(kTile * width);
-    const Affine frame{scratch.data(), scratch.data() + width};
+    float *const scratch = scratches.of(thread), *const tile = tiles.of(thread), *const spaced = all_spaced.of(thread);
+    bf16 *const active = actives.of(thread), *const by_frame = all_by_frame.of(thread);
+    uint32_t* const pairs = all_pairs.of(thread);
+    const Affine frame{scratch, scratch + width};
     normaliser(b.by_frame, frame);
     const vec one = constant(1.f), portion = constant(1.f / b.bins);
     const long here = 0;
@@ -216,7 +222,7 @@ void backward(const Broadcast& b) {
             sum = _mm512_add_ps(sum, before_relu(b, (first + row) * out + bin * width + c));
           store(&by_frame[row * width + c], sum);
         }
-      product(Windows{by_frame.data(), width, &here, 1, width}, 0, rows, mix.data(), width, zero,
+      product(Windows{by_frame, width, &here, 1, width}, 0, rows, mix.data(), width, zero,
               [&](long row, long c, vec sum) { put(&tile[row * width + c], sum); });
       for (long c = 0; c < width; c += kLanes) {
         const vec mean = at(moments + c), rstd = at(moments + width + c);
@@ -234,16 +240,16 @@ void backward(const Broadcast& b) {
         add(own + sums_frame + c, sum);
         add(own + sums_frame + width + c, _mm512_mul_ps(with_value, rstd));
       }
-      uint32_t* const of_grad = pairs.data() + kTile / 2 * width;
-      const long count = pair_up(pairs.data(), active.data(), width, rows, width);
-      pair_up(of_grad, by_frame.data(), width, rows, width);
-      outer(own + matrix, width, pairs.data(), width, width, of_grad, width, count);
+      uint32_t* const of_grad = pairs + kTile / 2 * width;
+      const long count = pair_up(pairs, active, width, rows, width);
+      pair_up(of_grad, by_frame, width, rows, width);
+      outer(own + matrix, width, pairs, width, width, of_grad, width, count);
     }
 #pragma omp barrier
-    float* const sums = scratch.data() + 3 * (banded + width);
+    float* const sums = scratch + 3 * (banded + width);
     total(sums, partials.data() + sums_frame, size, threads, 2 * width);
     if (thread == 0) std::copy_n(sums, 2 * width, totals.data() + 2 * banded);
-    const Slopes of_frame{scratch.data(), scratch.data() + width, scratch.data() + 2 * width};
+    const Slopes of_frame{scratch, scratch + width, scratch + 2 * width};
     slopes(b.by_frame, of_frame, sums, static_cast<float>(b.rows));
     for (long first = mine.first; first < mine.last; first += kTile)
       for (long c = 0; c < width; c += kLanes) {
@@ -294,16 +300,14 @@ void backward(const Broadcast& b) {
 #pragma omp barrier
     total(sums, partials.data(), size, threads, 2 * banded);
     if (thread == 0) std::copy_n(sums, 2 * banded, totals.data());
-    const Slopes of_band{scratch.data(), scratch.data() + banded, scratch.data() + 2 * banded};
+    const Slopes of_band{scratch, scratch + banded, scratch + 2 * banded};
     slopes(b.by_band, of_band, sums, static_cast<float>(b.rows * (b.bins / b.by_band.bands)));
-    // Of one row and 16 channels: the gradients of the outputs, each where its middle tap is, with zeros between them.
-    std::vector<float> spaced((b.bins_in + 3) * kLanes);
     for (long first = mine.first; first < mine.last; first += kFew)
       for (long c = 0; c < width; c += kLanes) {
         const vec taps[] = {at(&frequency[c]), at(&frequency[width + c]), at(&frequency[2 * width + c])};
         vec by_tap[] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
         for (long row = first; row < std::min(first + kFew, mine.last); ++row) {
-          float* const middles = spaced.data() + kLanes;
+          float* const middles = spaced + kLanes;
           for (long bin = 0; bin < b.bins; ++bin) {
             const long place = row * out + bin * width + c;
             const vec grad = of_band(load(of_f.get() + place), load(b.f + place), bands[bin] + c);
@@ -389,7 +393,17 @@ void backward(const Depthwise& d) {
 
 }  // namespace
 
-extern "C" void broadcast_forward(const Broadcast* b) { forward(*b); }
-extern "C" void broadcast_backward(const Broadcast* b) { backward(*b); }
-extern "C" void depthwise_forward(const Depthwise* d) { forward(*d); }
-extern "C" void depthwise_backward(const Depthwise* d) { backward(*d); }
+LAYOUT(Broadcast, grad_mix)
+LAYOUT(Depthwise, grad_weight)
+extern "C" int broadcast_forward(const Broadcast* b) {
+  return status([=] { forward(*b); });
+}
+extern "C" int broadcast_backward(const Broadcast* b) {
+  return status([=] { backward(*b); });
+}
+extern "C" int depthwise_forward(const Depthwise* d) {
+  return status([=] { forward(*d); });
+}
+extern "C" int depthwise_backward(const Depthwise* d) {
+  return status([=] { backward(*d); });
+}

@@ -2,8 +2,6 @@
 // backward.
 #include <omp.h>
 
-#include <vector>
-
 #include "convolution.h"
 
 // Filled in by wavedil/runtime/entry.py.
@@ -45,18 +43,19 @@ void forward(const Entry& e) {
     pack_forward(conv, matrices[i].data());
   }
   std::vector<float> partial(e.threads * (1 + 2 * widest));
+  Room<float> norms(e.threads, 1 + 4 * widest);
 #pragma omp parallel num_threads(e.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    std::vector<float> own(1 + 4 * widest);
+    float* const own = norms.of(thread);
     for (long i = 0; i < e.layers; ++i) {
       const Convolution& conv = e.layer[i].conv;
       const Range mine = share(conv.rows, thread, threads);
       const long width = conv.width();
-      const Affine norm{own.data(), own.data() + width};
+      const Affine norm{own, own + width};
       convolve(conv, matrices[i].data(), Moments{partial.data() + thread * (1 + 2 * width), width}, mine);
 #pragma omp barrier
-      normaliser(conv.norm, norm, partial.data(), threads, thread == 0, own.data() + 2 * width);
+      normaliser(conv.norm, norm, partial.data(), threads, thread == 0, own + 2 * width);
       const Rows to = target(e, i);
       for (long row = mine.first; row < mine.last; ++row)
         for (long bin = 0; bin < conv.bins; ++bin)
@@ -108,24 +107,28 @@ void backward(const Entry& e) {
   std::vector<std::vector<bf16>> matrices(e.layers);
   std::vector<Surrounded> grads;
   std::vector<std::vector<float>> partials(e.layers);
-  long widest = 0, longest = 0, longest_out = 0;
+  long widest = 0, longest = 0, longest_out = 0, most_taps = 0;
   for (long i = 0; i < e.layers; ++i) {
     const Convolution& conv = e.layer[i].conv;
     widest = std::max(widest, conv.width());
     longest = std::max(longest, conv.stride);
     longest_out = std::max(longest_out, conv.out_stride());
+    most_taps = std::max(most_taps, conv.n_taps);
     matrices[i].resize(conv.n_taps * conv.back_width() * conv.width());
     pack_backward(conv, matrices[i].data());
     partials[i].resize(e.threads * matrices[i].size());
     grads.emplace_back(conv.rows, -conv.taps[0], conv.out_stride());
   }
   std::vector<float> norms(e.threads * 2 * widest), totals(e.layers * 2 * widest);
+  Room<float> scratches(e.threads, 5 * widest), tiles(e.threads, kTile * longest);
+  Room<uint32_t> all_pairs(e.threads, kTile / 2 * (longest + longest_out));
+  Room<long> all_ahead(e.threads, most_taps);
 #pragma omp parallel num_threads(e.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    std::vector<float> scratch(5 * widest), tile(kTile * longest);
-    std::vector<uint32_t> pairs(kTile / 2 * (longest + longest_out));
-    std::vector<long> ahead;
+    float *const scratch = scratches.of(thread), *const tile = tiles.of(thread);
+    uint32_t* const pairs = all_pairs.of(thread);
+    long* const ahead = all_ahead.of(thread);
     float* const own = norms.data() + thread * 2 * widest;
     for (long i = e.layers - 1; i >= 0; --i) {
       const Layer& layer = e.layer[i];
@@ -133,7 +136,7 @@ void backward(const Entry& e) {
       const Range mine = share(conv.rows, thread, threads);
       const long width = conv.width();
       bf16* const grad = grads[i].first();
-      const Affine norm{scratch.data(), scratch.data() + width};
+      const Affine norm{scratch, scratch + width};
       normaliser(conv.norm, norm);
       std::fill_n(own, 2 * width, 0.f);
       for (long first = mine.first; first < mine.last; first += kTile) {
@@ -145,27 +148,26 @@ void backward(const Entry& e) {
           continue;
         }
         const Layer& next = e.layer[i + 1];
-        of_input(next.conv, grads[i + 1].first(), matrices[i + 1].data(), first, last, ahead.data(), tile.data());
+        of_input(next.conv, grads[i + 1].first(), matrices[i + 1].data(), first, last, ahead, tile);
         for (long row = first; row < last; ++row)
           before_relu(conv, norm, row, grad, own, [&](long at) {
-            return _mm512_loadu_ps(tile.data() + (row - first) * next.conv.stride + next.lead + at);
+            return _mm512_loadu_ps(tile + (row - first) * next.conv.stride + next.lead + at);
           });
       }
 #pragma omp barrier
-      float* const sums = scratch.data() + 3 * width;
+      float* const sums = scratch + 3 * width;
       total(sums, norms.data(), 2 * widest, threads, 2 * width);
       if (thread == 0) std::copy_n(sums, 2 * width, totals.data() + i * 2 * widest);
-      backward(conv, grad, sums, mine, partials[i].data() + thread * matrices[i].size(), scratch.data(), pairs.data());
-      ahead.assign(conv.n_taps, 0);
+      backward(conv, grad, sums, mine, partials[i].data() + thread * matrices[i].size(), scratch, pairs);
       for (long j = 0; j < conv.n_taps; ++j) ahead[j] = -conv.taps[j];
 #pragma omp barrier
       const auto write = [&](bf16* to, long begin, Range range) {  // `to` is of row `begin`
         for (long first = range.first; first < range.last; first += kTile) {
           const long last = std::min(first + kTile, range.last);
-          of_input(conv, grad, matrices[i].data(), first, last, ahead.data(), tile.data());
+          of_input(conv, grad, matrices[i].data(), first, last, ahead, tile);
           bf16* const rows = to + (first - begin) * conv.stride;
           for (long at = 0; at < (last - first) * conv.stride; at += kLanes)
-            store(rows + at, _mm512_loadu_ps(&tile[at]));
+            store(rows + at, _mm512_loadu_ps(tile + at));
         }
       };
       if (i == 0 && e.grad_input) write(e.grad_input, 0, mine);
@@ -181,5 +183,13 @@ void backward(const Entry& e) {
 
 }  // namespace
 
-extern "C" void entry_forward(const Entry* e) { forward(*e); }
-extern "C" void entry_backward(const Entry* e) { backward(*e); }
+LAYOUT(Norm, grad_beta)
+LAYOUT(Convolution, grad_weight)
+LAYOUT(Layer, grad_past)
+LAYOUT(Entry, grad_input)
+extern "C" int entry_forward(const Entry* e) {
+  return status([=] { forward(*e); });
+}
+extern "C" int entry_backward(const Entry* e) {
+  return status([=] { backward(*e); });
+}

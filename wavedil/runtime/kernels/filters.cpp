@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
+#include "boundary.h"
 #include "product.h"
 
 // Filled in by wavedil/runtime/filters.py.
@@ -124,22 +124,24 @@ void write_logarithms(const Filters& f, long vector, const float* from, float* t
 void forward(const Filters& f) {
   const Sizes n(f);
   std::vector<float> packed(n.vectors * n.matrix);
+  Room<float> signals(f.threads, f.before + f.samples), all_energies(f.threads, f.frames * kLanes);
 #pragma omp parallel num_threads(f.threads)
   {
 #pragma omp for
     for (long v = 0; v < n.vectors; ++v) pack(f, v, packed.data() + v * n.matrix);
-    std::vector<float> signal(f.before + f.samples), energies(f.frames * kLanes);
+    const long thread = omp_get_thread_num();
+    float *const signal = signals.of(thread), *const energies = all_energies.of(thread);
 #pragma omp for
     for (long clip = 0; clip < f.clips; ++clip) {
-      fetch(f, clip, signal.data());
+      fetch(f, clip, signal);
       for (long v = 0; v < n.vectors; ++v) {
         float* const to = f.filtered + (clip * n.vectors + v) * f.frames * kPair;
         std::fill_n(to, f.frames * kPair, 0.f);
-        add_all_products(f.frames, signal.data(), f.hop, 1, packed.data() + v * n.matrix, f.span, to);
+        add_all_products(f.frames, signal, f.hop, 1, packed.data() + v * n.matrix, f.span, to);
         for (long t = 0; t < f.frames; ++t)
-          _mm512_storeu_ps(energies.data() + t * kLanes,
+          _mm512_storeu_ps(energies + t * kLanes,
                            energy(f, _mm512_loadu_ps(to + t * kPair), _mm512_loadu_ps(to + t * kPair + kLanes)));
-        write_logarithms(f, v, energies.data(), f.y + clip * f.bands * f.frames);
+        write_logarithms(f, v, energies, f.y + clip * f.bands * f.frames);
       }
     }
   }
@@ -149,17 +151,18 @@ void backward(const Filters& f) {
   const Sizes n(f);
   const long size = n.vectors * n.matrix;
   std::vector<float> partials(f.threads * size);
+  Room<float> signals(f.threads, f.before + f.samples), all_grads(f.threads, f.frames * kPair);
 #pragma omp parallel num_threads(f.threads)
   {
-    const long threads = omp_get_num_threads();
-    float* const own = partials.data() + omp_get_thread_num() * size;
-    std::vector<float> signal(f.before + f.samples), grads(f.frames * kPair);
+    const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    float* const own = partials.data() + thread * size;
+    float *const signal = signals.of(thread), *const grads = all_grads.of(thread);
     const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(static_cast<int>(f.frames)));
     const vec twice = _mm512_set1_ps(2 * f.scale);
 #pragma omp for
     for (long clip = 0; clip < f.clips; ++clip) {
-      fetch(f, clip, signal.data());
+      fetch(f, clip, signal);
       for (long v = 0; v < n.vectors; ++v) {
         const float* const filtered = f.filtered + (clip * n.vectors + v) * f.frames * kPair;
         const float* const by = f.grad_y + (clip * f.bands + v * kLanes) * f.frames;
@@ -169,10 +172,10 @@ void backward(const Filters& f) {
           const vec quadrature = _mm512_loadu_ps(filtered + t * kPair + kLanes);
           const vec grad = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), real, places, by + t, 4);
           const vec by_half = _mm512_div_ps(_mm512_mul_ps(grad, twice), energy(f, in_phase, quadrature));
-          _mm512_storeu_ps(grads.data() + t * kPair, _mm512_mul_ps(by_half, in_phase));
-          _mm512_storeu_ps(grads.data() + t * kPair + kLanes, _mm512_mul_ps(by_half, quadrature));
+          _mm512_storeu_ps(grads + t * kPair, _mm512_mul_ps(by_half, in_phase));
+          _mm512_storeu_ps(grads + t * kPair + kLanes, _mm512_mul_ps(by_half, quadrature));
         }
-        add_all_products(f.span, signal.data(), 1, f.hop, grads.data(), f.frames, own + v * n.matrix);
+        add_all_products(f.span, signal, 1, f.hop, grads, f.frames, own + v * n.matrix);
       }
     }
 #pragma omp for
@@ -189,5 +192,10 @@ void backward(const Filters& f) {
 
 }  // namespace
 
-extern "C" void filters_forward(const Filters* f) { forward(*f); }
-extern "C" void filters_backward(const Filters* f) { backward(*f); }
+LAYOUT(Filters, grad_weight)
+extern "C" int filters_forward(const Filters* f) {
+  return status([=] { forward(*f); });
+}
+extern "C" int filters_backward(const Filters* f) {
+  return status([=] { backward(*f); });
+}

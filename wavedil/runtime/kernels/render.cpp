@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "boundary.h"
 #include "product.h"
 
 // Filled in by wavedil/runtime/render.py; each pointer but out is to a value for each clip, or to samples.
@@ -69,7 +70,9 @@ void render(const Render& r, long clip) {
 
 }  // namespace
 
-extern "C" void render_clips(const Render* r) {
+LAYOUT(Render, out)
+extern "C" int render_clips(const Render* r) {
 #pragma omp parallel for num_threads(r->threads)
   for (long clip = 0; clip < r->clips; ++clip) render(*r, clip);
+  return 0;
 }

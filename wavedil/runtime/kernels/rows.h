@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "boundary.h"
 #include "product.h"
 
 struct Range {

@@ -2,8 +2,8 @@
 // frequency, in the style of another clip, filtered, masked.
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
+#include "boundary.h"
 #include "product.h"
 
 // Filled in by wavedil/runtime/spectrogram.py.
@@ -210,5 +210,10 @@ void backward(const Spectrogram& s) {
 
 }  // namespace
 
-extern "C" void spectrogram_forward(const Spectrogram* s) { forward(*s); }
-extern "C" void spectrogram_backward(const Spectrogram* s) { backward(*s); }
+LAYOUT(Spectrogram, grad_x)
+extern "C" int spectrogram_forward(const Spectrogram* s) {
+  return status([=] { forward(*s); });
+}
+extern "C" int spectrogram_backward(const Spectrogram* s) {
+  return status([=] { backward(*s); });
+}

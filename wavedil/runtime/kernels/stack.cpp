@@ -2,8 +2,6 @@
 // backward.
 #include <omp.h>
 
-#include <vector>
-
 #include "convolution.h"
 #include "gate.h"
 
@@ -76,12 +74,13 @@ void forward(const Stack& s) {
   std::vector<bf16> to_hidden(s.blocks * n.taps * n.channels * n.hidden),
       to_residual(s.blocks * n.channels * n.channels), to_skip(n.all * n.skip);
   std::vector<float> skip_bias(n.skip), residual_bias(s.blocks * n.channels), partial(n.threads * (1 + 2 * n.hidden));
+  Room<float> norms(n.threads, 1 + 4 * n.hidden + kLanes);
 #pragma omp parallel num_threads(n.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const Range mine = share(s.rows, thread, threads);
-    std::vector<float> own(1 + 4 * n.hidden + kLanes);
-    const Affine norm{own.data(), own.data() + n.hidden};
+    float* const own = norms.of(thread);
+    const Affine norm{own, own + n.hidden};
 #pragma omp for
     for (long i = 0; i < s.blocks; ++i) {
       const Pointwise& p = s.pointwise[i];
@@ -103,7 +102,7 @@ void forward(const Stack& s) {
       convolve(conv, to_hidden.data() + i * n.taps * n.channels * n.hidden,
                Moments{partial.data() + thread * (1 + 2 * n.hidden), n.hidden}, mine);
 #pragma omp barrier
-      normaliser(conv.norm, norm, partial.data(), threads, thread == 0, own.data() + 2 * n.hidden);
+      normaliser(conv.norm, norm, partial.data(), threads, thread == 0, own + 2 * n.hidden);
       const float* const bias = residual_bias.data() + i * n.channels;
       for (long first = mine.first; first < mine.last; first += kTile) {
         const long last = std::min(first + kTile, mine.last);
@@ -211,16 +210,17 @@ void backward(const Stack& s) {
   const bool filled = n.hidden == 2 * s.channels;
   const Surrounded grads[] = {{s.rows, longest, n.hidden, filled}, {s.rows, longest, n.hidden, filled}};
   const std::unique_ptr<bf16[]> grad_x(new bf16[s.rows * n.channels]);
+  Room<float> scratches(n.threads, 5 * n.hidden + kLanes), tiles(n.threads, kTile * n.channels);
+  Room<uint32_t> all_pairs(n.threads, kTile / 2 * (n.channels + std::max(n.hidden, std::max(n.channels, n.skip))));
+  Room<long> all_ahead(n.threads, n.taps);
 #pragma omp parallel num_threads(n.threads)
   {
     const long thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const Range mine = share(s.rows, thread, threads);
     const Partial own(s, n, partials.data() + thread * size);
-    std::vector<float> scratch(5 * n.hidden + kLanes);
-    std::vector<uint32_t> pairs(kTile / 2 * (n.channels + std::max(n.hidden, std::max(n.channels, n.skip))));
-    std::vector<long> ahead(n.taps);
-    std::vector<float> of_gate(kTile * n.channels);
-    float* const tile = of_gate.data();
+    float *const scratch = scratches.of(thread), *const tile = tiles.of(thread);
+    uint32_t* const pairs = all_pairs.of(thread);
+    long* const ahead = all_ahead.of(thread);
     const long here = 0;
 #pragma omp for
     for (long i = 0; i < s.blocks; ++i) {
@@ -238,7 +238,7 @@ void backward(const Stack& s) {
       const Convolution& conv = s.convs[i];
       const bool last_block = !s.pointwise[i].residual;
       bf16* const grad = grads[i % 2].first();
-      const Affine norm{scratch.data(), scratch.data() + n.hidden};
+      const Affine norm{scratch, scratch + n.hidden};
       normaliser(conv.norm, norm);
       std::fill_n(own.norms, 2 * n.hidden, 0.f);
       for (long first = mine.first; first < mine.last; first += kTile) {
@@ -255,7 +255,7 @@ void backward(const Stack& s) {
             },
             [&](long row, long c, vec sum) { _mm512_storeu_ps(tile + (row - first) * n.channels + c, sum); });
         ungate<glu>(conv, norm, first, last, tile, grad, own.norms);
-        uint32_t* const of_z = pairs.data();
+        uint32_t* const of_z = pairs;
         uint32_t* const of_grad = of_z + kTile / 2 * n.channels;
         const long count = pair_up(of_z, s.z + first * n.all + i * n.channels, n.all, rows, n.channels);
         pair_up(of_grad, s.grad_out + first * n.skip, n.skip, rows, n.skip);
@@ -266,13 +266,13 @@ void backward(const Stack& s) {
         add_rows(own.residual_bias + i * n.channels, grad_x.get() + first * n.channels, n.channels, rows, n.channels);
       }
 #pragma omp barrier
-      float* const sums = scratch.data() + 3 * n.hidden;
+      float* const sums = scratch + 3 * n.hidden;
       total(sums, Partial(s, n, partials.data()).norms, size, threads, 2 * n.hidden);
       if (thread == 0) std::copy_n(sums, 2 * n.hidden, norms.data() + i * 2 * n.hidden);
-      backward(conv, grad, sums, mine, own.hidden + i * matrix, scratch.data(), pairs.data());
+      backward(conv, grad, sums, mine, own.hidden + i * matrix, scratch, pairs);
 #pragma omp barrier
       for (long j = 0; j < n.taps; ++j) ahead[j] = -conv.taps[j];
-      const Windows windows = outputs_of(conv, grad, 0, ahead.data());
+      const Windows windows = outputs_of(conv, grad, 0, ahead);
       bf16* const into = i ? grad_x.get() : s.grad_input;
       product(
           windows, mine.first, mine.last, from_hidden.data() + i * matrix, n.channels,
@@ -314,5 +314,11 @@ void backward(const Stack& s) {
 
 }  // namespace
 
-extern "C" void stack_forward(const Stack* s) { s->is_glu ? forward<true>(*s) : forward<false>(*s); }
-extern "C" void stack_backward(const Stack* s) { s->is_glu ? backward<true>(*s) : backward<false>(*s); }
+LAYOUT(Pointwise, grad_skip_bias)
+LAYOUT(Stack, grad_past)
+extern "C" int stack_forward(const Stack* s) {
+  return status([=] { s->is_glu ? forward<true>(*s) : forward<false>(*s); });
+}
+extern "C" int stack_backward(const Stack* s) {
+  return status([=] { s->is_glu ? backward<true>(*s) : backward<false>(*s); });
+}
