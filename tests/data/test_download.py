@@ -12,7 +12,8 @@ from recordings import write_speech_commands
 from server import Server, serve
 
 import wavedil.data.download as module
-from wavedil.data.download import download, extract, fetch_archive
+from wavedil.data.archive import extract
+from wavedil.data.download import download, fetch_archive
 from wavedil.data.speech_commands import speech_commands_index
 
 CONTENT = bytes(range(256)) * 1000

@@ -76,6 +76,8 @@ def _agreed_frames(sound: soundfile.SoundFile, promise: Promise) -> int:
     if found != promised:
         expected, got = (f"{rate} Hz, {channels} channels, {subtype}" for rate, channels, subtype in (promised, found))
         raise ValueError(f"damaged header: {expected}; decoded as {got}")
+    if promise.endian not in (None, sound.endian):
+        raise ValueError(f"damaged header: order of bytes {promise.endian}; decoded as {sound.endian}")
     least, most = (promise.least, promise.most) if promise.frames is None else (promise.frames, promise.frames)
     # Of GSM 6.10 libsndfile takes a pad byte for one more block.
     if not least <= sound.frames <= most + (320 if promise.subtype == "GSM610" else 0):

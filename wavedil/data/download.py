@@ -1,21 +1,19 @@
-"""Archives from the network: resumed where they stopped, checked, unpacked out of sight and then renamed."""
+"""Archives from the network: resumed where they stopped, and checked."""
 
 import errno
 import hashlib
-import lzma
 import shutil
-import tarfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-import zlib
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
-from wavedil.folders import new_folder
+from wavedil.data.archive import extract, with_space
 
 _BLOCK = 1 << 20  # bytes
 _TIMEOUT = 60.0  # seconds without a byte
@@ -33,9 +31,12 @@ def fetch_archive(url: str, folder: Path, sha256: str | None) -> None:
 
     Raises:
         OSError: if the network fails for good (call again: it goes on from there) or the disk is full.
-        ValueError: if the archive is not the expected one, or is broken or unsafe; a downloaded one is then removed.
+        ValueError: if the URL names no file, or the archive is not the expected one, or is broken or unsafe; a
+            downloaded one is then removed.
     """
-    archive = folder.with_name(url.rsplit("/", 1)[-1])
+    archive = folder.with_name(_name_of(url))
+    if archive == folder:
+        archive = folder.with_name(f"{folder.name}.archive")
     brought = archive.exists()  # by the user, who may want to keep it
     download(url, archive, sha256)
     try:
@@ -78,28 +79,6 @@ def download(url: str, path: Path, sha256: str | None = None) -> Path:
     return path
 
 
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive, whatever its compression, as ``folder``, which is there only once it is whole.
-
-    Each member is looked at before it is written. Only plain files and folders inside ``folder`` are taken, with none
-    of the archive's permissions or owners, so a link or a name like ``../x`` cannot reach outside.
-
-    Raises:
-        OSError: if the disk is full, with nothing left behind.
-        ValueError: if the archive is broken, or a member is not a plain file or folder inside.
-    """
-    try:
-        with new_folder(folder) as temporary, tarfile.open(archive, "r:*") as tar:
-            for member in tqdm(tar, desc=f"unpacking {archive.name}", unit="file", disable=None):
-                _extract_member(tar, member, temporary, archive)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{archive}: not a whole tar archive ({error})") from error
-    except OSError as error:
-        if error.errno is None:  # gzip, bzip2 and xz say so that the data is broken
-            raise ValueError(f"{archive}: not a whole tar archive ({error})") from error
-        raise _with_space(error, folder) from error
-
-
 def _receive_all(url: str, part: Path) -> None:
     """Complete ``part``, connecting again as long as that helps."""
     failures = 0
@@ -113,7 +92,7 @@ def _receive_all(url: str, part: Path) -> None:
                 raise OSError(f"{url}: {error} ({_size(part):,} bytes are in {part}; call again to go on)") from error
             time.sleep(failures * _PAUSE)
         except OSError as error:
-            raise _with_space(error, part) from error
+            raise with_space(error, part) from error
 
 
 def _receive(url: str, part: Path) -> None:
@@ -131,8 +110,9 @@ def _receive(url: str, part: Path) -> None:
         raise
     with response:
         resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = None if length is None else int(length) + have * resumed
+        _check_range(response, have)
+        length = response.headers.get("Content-Length", "")
+        total = int(length) + have * resumed if length.isascii() and length.isdigit() else None
         _check_space(part, total, have * resumed)
         with (
             part.open("ab" if resumed else "wb") as file,
@@ -150,6 +130,13 @@ def _receive(url: str, part: Path) -> None:
         raise ConnectionError(f"the connection was closed after {_size(part):,} of {total:,} bytes")
 
 
+def _check_range(response: HTTPResponse, have: int) -> None:
+    """Refuse a continuation that begins elsewhere than it was asked to."""
+    told = response.headers.get("Content-Range", "")
+    if response.status == 206 and not told.startswith(f"bytes {have}-"):
+        raise ConnectionError(f"asked for bytes {have}-, the server sent {told!r}")
+
+
 def _copy(source: HTTPResponse, file: BinaryIO, bar: tqdm) -> None:
     while block := source.read(_BLOCK):
         file.write(block)
@@ -165,38 +152,30 @@ def _check_hash(path: Path, source: str, sha256: str | None) -> None:
         raise ValueError(f"{source}: expected SHA-256 {sha256}, got {found}")
 
 
-def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name:
-        raise ValueError(f"{archive}: unsafe member {member.name!r}: it is outside the folder")
-    path = folder / name
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    source = tar.extractfile(member) if member.isfile() else None
-    if source is None:
-        raise ValueError(f"{archive}: unsafe member {member.name!r}: not a plain file or folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with source, path.open("wb") as file:
-        shutil.copyfileobj(source, file, _BLOCK)
-
-
 def _check_space(part: Path, total: int | None, have: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if total is not None and free < total - have:
         raise OSError(errno.ENOSPC, f"{(total - have) / 1e9:.2f} GB to download, {free / 1e9:.2f} GB free", str(part))
 
 
-def _with_space(error: OSError, path: Path) -> OSError:
-    if error.errno != errno.ENOSPC:
-        return error
-    free = shutil.disk_usage(path.parent).free
-    return OSError(errno.ENOSPC, f"the disk is full ({free / 1e9:.2f} GB free)", str(path))
+def _name_of(url: str) -> str:
+    """The file that a URL names.
+
+    Raises:
+        ValueError: if it is no URL of a file.
+    """
+    parts = urllib.parse.urlsplit(url)
+    name = PurePosixPath(urllib.parse.unquote(parts.path)).name
+    if parts.scheme not in ("http", "https", "file") or name in ("", "..") or not name.isprintable():
+        raise ValueError(f"{url}: expected the URL of an archive, https://.../name.tar.gz")
+    return name
 
 
 def _is_final(error: Exception) -> bool:
     """Whether trying again cannot help: the server answered, and the answer is no."""
-    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
+    if isinstance(error, urllib.error.HTTPError):
+        return 400 <= error.code < 500
+    return isinstance(error, InvalidURL)
 
 
 def _size(path: Path) -> int:

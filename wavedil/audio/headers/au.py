@@ -1,6 +1,7 @@
 """AU of Sun and NeXT, and SPHERE of NIST: a header, and samples behind it."""
 
 import re
+from dataclasses import replace
 
 from wavedil.audio.headers.coding import SIGNED_PCM, plain
 from wavedil.audio.headers.source import Order, Promise, Source, check_header, check_whole
@@ -23,6 +24,7 @@ def read_au(source: Source) -> Promise:
     return plain(_ENCODINGS[encoding], rate, channels).promise("AU", have, have if size == _UNKNOWN else size)
 
 
+_ORDERS = {"01": "LITTLE", "10": "BIG"}
 _CODINGS = {"pcm": None, "ulaw": "ULAW", "mu-law": "ULAW", "alaw": "ALAW"}
 
 
@@ -44,9 +46,12 @@ def read_nist(source: Source) -> Promise:
         raise ValueError(f"NIST with samples of {name!r} is not supported")
     subtype = _CODINGS[name] or SIGNED_PCM.get(width)
     check_header(subtype is not None and (width == 1 or name == "pcm"), f"{name} of {width} bytes")
+    order = fields.get("sample_byte_format", "")
+    check_header(name != "pcm" or width == 1 or order in _ORDERS, f"sample_byte_format is {order[:20]!r}")
     coding = plain(str(subtype), rate, channels)
     check_whole(source.size, size + count * coding.block)
-    return coding.promise("NIST", source.size - size, count * coding.block)
+    promise = coding.promise("NIST", source.size - size, count * coding.block)
+    return replace(promise, endian=_ORDERS[order] if name == "pcm" and width > 1 else None)
 
 
 def _number(fields: dict[str, str], key: str) -> int:

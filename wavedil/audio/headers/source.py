@@ -21,6 +21,7 @@ class Promise:
         most: frames that there cannot be more of.
         least: frames that there cannot be fewer of, where ``frames`` is not told.
         md5: of the samples, where the header tells it.
+        endian: order of the bytes, as soundfile names it; None where the encoding or the first bytes tell it.
         patches: ``(offset, bytes)`` for libsndfile, of sizes that a recorder has not written.
     """
 
@@ -32,6 +33,7 @@ class Promise:
     most: int
     least: int = 0
     md5: bytes | None = None
+    endian: str | None = None
     patches: tuple[tuple[int, bytes], ...] = ()
 
 
