@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 
+from wavedil.checks import shown
+from wavedil.files import read_file
 from wavedil.training.atomic import remove, remove_folder, remove_temporaries, write_folder
 from wavedil.training.checkpoint import META, WEIGHTS
 
 STATE = "training.pt"
 DAMAGED = ".damaged"  # suffix of a checkpoint that could not be read
+_STATE_WEIGHTS, _STATE_BYTES = 16, 1 << 26  # most that a state has: so many times the weights, and some more
 _STEP = "step-[0-9]{8,18}"  # names of checkpoints
 
 
@@ -68,7 +71,7 @@ class CheckpointStore:
     def read_newest(self) -> bytes | None:
         """The file of the newest complete checkpoint's state, for :func:`load_state`; None if there is none."""
         complete = self.complete()
-        return (complete[-1] / STATE).read_bytes() if complete else None
+        return _read_state(complete[-1]) if complete else None
 
     def repair(self) -> None:
         """Remove what a crash left unfinished, and set the newest checkpoints aside that cannot be read, saying so.
@@ -78,7 +81,7 @@ class CheckpointStore:
         """
         remove_temporaries(self.folder, _STEP)
         complete, damaged = self.complete(), dict[Path, str]()
-        while complete and (reason := _damage(complete[-1] / STATE)):
+        while complete and (reason := _damage(complete[-1])):
             damaged[complete.pop()] = reason
         if damaged and not complete:
             reasons = "; ".join(f"{path.name}/{STATE}: {reason}" for path, reason in damaged.items())
@@ -106,16 +109,16 @@ def load_state(content: bytes) -> dict[str, Any]:
     """The state in the file of a checkpoint, its tensors on the CPU.
 
     Raises:
-        ValueError: if the file is cut short or a bit of it has changed.
+        ValueError: if the file is cut short, a bit of it has changed, or it is something else.
     """
     try:
-        # The format is a zip archive; torch does not look at its checksums.
-        changed = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        if changed is not None:
-            raise ValueError(f"the checksum of {changed} does not fit")
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _check_archive(content)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"expected a state by keys, got a {type(state).__name__}")
+        return state
     except Exception as error:  # zipfile and torch raise errors of many classes for a damaged file
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise ValueError(f"damaged: {reason}") from error
 
 
@@ -127,10 +130,30 @@ def _is_complete(checkpoint: Path) -> bool:
     return not checkpoint.is_symlink() and all((checkpoint / name).is_file() for name in (WEIGHTS, META, STATE))
 
 
-def _damage(path: Path) -> str | None:
+def _check_archive(content: bytes) -> None:
+    """Look at a zip archive as torch writes it: nothing compressed, no name twice, right checksums."""
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    entries = archive.infolist()
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise ValueError("a name is there twice")
+    compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if compressed or sum(max(entry.file_size, entry.compress_size) for entry in entries) > len(content):
+        raise ValueError("it unpacks to more than it is")
+    changed = archive.testzip()
+    if changed is not None:
+        raise ValueError(f"the checksum of {changed} does not fit")
+
+
+def _read_state(checkpoint: Path) -> bytes:
+    """The file of a checkpoint's state, which is some weights long."""
+    weights = (checkpoint / WEIGHTS).stat().st_size
+    return read_file(checkpoint / STATE, _STATE_WEIGHTS * weights + _STATE_BYTES)
+
+
+def _damage(checkpoint: Path) -> str | None:
     """Why the state of a checkpoint cannot be read; None if it can."""
     try:
-        load_state(path.read_bytes())
+        step = load_state(_read_state(checkpoint)).get("step")
     except (ValueError, OSError) as error:
         return str(error)
-    return None
+    return None if step == _step_of(checkpoint) else f"it is of step {shown(step)}"

@@ -16,7 +16,7 @@ from wavedil.models import build_model
 from wavedil.training.atomic import write_file
 from wavedil.training.batches import BatchOrder
 from wavedil.training.checkpoint import ModelMeta, git_revision, load_model, model_files
-from wavedil.training.checkpoint_store import load_state
+from wavedil.training.checkpoint_store import STATE, load_state
 from wavedil.training.distillation import make_teacher
 from wavedil.training.distributed import Launch, Process, join
 from wavedil.training.evaluation import evaluate
@@ -221,7 +221,13 @@ class Trainer:
             return
         if saved.get("teacher_sha256", self.teacher_sha256) != self.teacher_sha256:
             raise ValueError(f"train.teacher {self.config.train.teacher}: not the model that the run began with")
-        self.state.load_state_dict(saved, process)
+        try:
+            self.state.load_state_dict(saved, process)
+        except ValueError as error:
+            where = f"{self.run.checkpoints.folder}: the newest checkpoint's {STATE}"
+            raise ValueError(f"{where}: {error}; remove that checkpoint to go on from the one before") from None
+        if self.state.step > self.total_steps:
+            raise ValueError(f"{self.run.path}: step {self.state.step} of {self.total_steps} is beyond the end")
         if process.is_main:
             self.run.update_paths(self.config)
             self._write_views(new_best=True)

@@ -11,6 +11,7 @@ from wavedil.config import TrainConfig
 from wavedil.training.distributed import Process
 from wavedil.training.history import EpochRow
 from wavedil.training.optim import Ema, make_optimizer
+from wavedil.training.restore import check_state
 
 NEVER = 2**62  # "no step" in the tensor that holds the first step whose loss was not finite
 
@@ -113,11 +114,19 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], process: Process) -> None:
-        """Take up what :meth:`state_dict` gave."""
+        """Take up what :meth:`state_dict` gave.
+
+        The settings of the optimiser stay those of the config.
+
+        Raises:
+            ValueError: if it is the state of another model, or damaged; the message names the key.
+        """
+        check_state(state, self.model, self.optimizer)
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        settings = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": settings})
         self.history = [EpochRow(**row) for row in state["history"]]
         best = state["best"]
         self.best = Best(best["weights"], EpochRow(**best["row"])) if best else None
