@@ -43,6 +43,7 @@ ALLOWED = {
         "config",
         "files",
         "folders",
+        "text",
     },
     "detect": {"training", "data", "audio", "models", "layers", "streaming", "config"},
     "__main__": {"cli"},

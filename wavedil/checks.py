@@ -117,7 +117,7 @@ def did_you_mean(word: Any, words: Iterable[Any]) -> str:
 def shown(value: Any) -> str:
     """A value for a message: its repr on one line, cut to :data:`MOST_SHOWN` characters."""
     if isinstance(value, int) and abs(value) >= 10**MOST_SHOWN:  # Python writes no integer of more than 4,300 digits
-        return f"an integer of about {math.ceil(value.bit_length() * math.log10(2)):,} digits"
+        return f"an integer of about {round(value.bit_length() * math.log10(2)):,} digits"
     if isinstance(value, str | bytes):
         value = value[: 2 * MOST_SHOWN]  # a repr is at least as long
     try:

@@ -24,6 +24,15 @@ _KINDS = {
 }
 
 
+def in_home(path: str | Path) -> Path:
+    """The path, with a ``~`` at its beginning replaced by the home folder where there is one."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~name of nobody, which may be the name of a file
+        return path
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read it; links are followed, and a pipe or a device is never waited for.

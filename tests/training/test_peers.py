@@ -220,7 +220,7 @@ def test_a_line_that_is_no_result_is_named(peers: ModuleType, tmp_path: Path) ->
 
 
 def test_a_mistake_is_one_line(peers: ModuleType) -> None:
-    with pytest.raises(SystemExit, match=r"^peers: error: command line: unknown key 'train.epoch'"):
+    with pytest.raises(SystemExit, match=r"^peers: error: command line: --train.epoch: no such key"):
         peers.main(["--train.epoch", "3"])
 
 

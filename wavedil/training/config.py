@@ -4,20 +4,23 @@ The dataclasses themselves are in :mod:`wavedil.config`; their type annotations 
 """
 
 import dataclasses
-import difflib
+import datetime
 import inspect
 import json
-import math
 import re
-import tomllib
+import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from wavedil.checks import did_you_mean, shown
 from wavedil.config import Config
+from wavedil.files import in_home
 from wavedil.training.atomic import write_file
-from wavedil.training.ranges import check_ranges
+from wavedil.training.ranges import PATHS, check_ranges
+from wavedil.training.sizes import check_sizes
+from wavedil.training.toml import TomlFile, parse_toml
 
 T = TypeVar("T")
 
@@ -28,26 +31,35 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     Args:
         path: TOML file; None starts from the defaults.
         overrides: ``["--train.epochs", "3", "--seed=1"]``; a value is text where the key takes text, else TOML
-            (``3``, ``1e-3``, ``true``, ``["yes", "no"]``), and ``none`` where the key may be None.
+            (``3``, ``1e-3``, ``true``, ``["yes", "no"]``), and ``none`` where the key may be None. A ``~`` at the
+            beginning of a path, here and in the file, is the home folder.
 
     Returns:
         The checked config.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if it is not TOML, or a key is unknown, of the wrong type or out of range; the message names the
-            file or the option, and the key, what was expected and what was found.
+        OSError: if it cannot be read.
+        ValueError: if it is not TOML, a key is unknown, of the wrong type or out of range, or the sizes do not fit each
+            other or would take more memory than any machine has; the message names the file and line or the option, and
+            the key, what was expected and what was found.
 
     Example:
         >>> load_config(None, ["--train.epochs", "3", "--data.words", '["yes", "no"]']).data.words
         ['yes', 'no']
     """
-    data = _read_toml(Path(path)) if path is not None else {}
-    config = from_dict(data, origin=str(path) if path is not None else "defaults")
+    file = TomlFile.read(in_home(path)) if path is not None else None
+    config = from_dict(file.data, origin=file.named) if file else Config()
     given = dict(_parse_overrides(overrides))
     if not given:
         return config
-    return from_dict(_merge(to_dict(config), given), origin="command line")
+
+    def named(key: str) -> str:
+        if key in given:
+            return f"command line: --{key}"
+        return file.named(key) if file else f"defaults: key {shown(key)}"
+
+    return from_dict(_merge(to_dict(config), given), origin=named)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -55,20 +67,26 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_dict(data: Mapping[str, Any], cls: type[T] = Config, origin: str = "config", prefix: str = "") -> T:
+def from_dict(
+    data: Mapping[str, Any], cls: type[T] = Config, origin: str | Callable[[str], str] = "config", prefix: str = ""
+) -> T:
     """Build a config dataclass from nested dictionaries; keys left out take their defaults.
 
     Args:
         data: as :func:`to_dict` gives it.
         cls: the dataclass.
-        origin: names the source in error messages.
+        origin: names the source in error messages, or makes the beginning of the message for a dotted key.
         prefix: of the keys in error messages, such as ``"model."``.
 
     Raises:
-        ValueError: if a key is unknown, of the wrong type or out of range.
+        ValueError: if a key is unknown, of the wrong type or out of range, or the sizes of a whole config do not fit
+            each other.
     """
-    config = _build(data, cls, origin, prefix)
-    check_ranges(config, origin, prefix)
+    named = origin if callable(origin) else lambda key: f"{origin}: key {shown(key)}"
+    config = _build(data, cls, named, prefix)
+    check_ranges(config, named, prefix)
+    if isinstance(config, Config):
+        check_sizes(config, named)
     return config
 
 
@@ -121,34 +139,51 @@ def _fields(cls: Any) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such config file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from None
-
-
-def _build(data: Any, cls: type[T], origin: str, prefix: str) -> T:
+def _build(data: Any, cls: type[T], named: Callable[[str], str], prefix: str) -> T:
     if not isinstance(data, Mapping):
-        raise ValueError(f"{origin}: key '{prefix[:-1]}': expected a table of keys, got {data!r}")
+        raise ValueError(f"{named(prefix[:-1])}: expected a table of keys, got {_shown(data)}")
     fields = _fields(cls)
     for name in data:
         if name not in fields:
-            raise ValueError(f"{origin}: {_unknown(f'{prefix}{name}')}")
+            key = f"{prefix}{name}"
+            raise ValueError(f"{named(key)}: no such key{_nearest(key)}")
     values = {}
     for name, value in data.items():
         hint, key = fields[name], f"{prefix}{name}"
         if dataclasses.is_dataclass(hint):
-            values[name] = _build(value, hint, origin, f"{key}.")  # type: ignore[arg-type]
+            values[name] = _build(value, hint, named, f"{key}.")  # type: ignore[arg-type]
         elif not _matches(value, hint):
-            raise ValueError(f"{origin}: key '{key}': expected {describe_type(hint)}, got {value!r}")
+            raise ValueError(f"{named(key)}: expected {describe_type(hint)}, got {_shown(value)}{_remedy(value, hint)}")
         else:
             takes_float = hint is float or float in get_args(hint)  # TOML's 1 is then 1.0
-            values[name] = float(value) if takes_float and isinstance(value, int) else value
+            value = float(value) if takes_float and isinstance(value, int) else value
+            if key in PATHS and isinstance(value, str) and value.startswith("~"):
+                value = str(in_home(value))
+            values[name] = value
     return cls(**values)
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, datetime.date | datetime.time) else shown(value)
+
+
+def _remedy(value: Any, hint: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    if _matches(_parsed(value), hint):
+        return "; write it without quotes"
+    return did_you_mean(value, get_args(hint)) if get_origin(hint) is Literal else ""
+
+
+def _parsed(text: str) -> Any:
+    """What a text is as a TOML value; itself if it is none."""
+    try:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
+        return text
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -160,18 +195,19 @@ def _matches(value: Any, hint: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_matches(item, get_args(hint)[0]) for item in value)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and abs(value) <= sys.float_info.max  # neither NaN nor an integer that no float can hold
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)
 
 
-def _unknown(key: str) -> str:
+def _nearest(key: str, option: str = "") -> str:
+    """The key that was probably meant, as a message ends."""
     keys = config_keys().keys() - {key}  # a quoted "train.epochs" is no key of the table [train]
-    close = difflib.get_close_matches(key, keys, n=1)
-    if not close:  # the right name in the wrong table, or in none
-        close = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:1]
-    return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    name = key.rpartition(".")[2].replace("-", "_")
+    same = sorted(known for known in keys if known.rpartition(".")[2] == name)  # in another table, or in none
+    return did_you_mean(option + (same[0] if same else key), [option + known for known in keys])
 
 
 def _parse_overrides(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -179,10 +215,10 @@ def _parse_overrides(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
     remaining = iter(arguments)
     for argument in remaining:
         if not argument.startswith("--"):
-            raise ValueError(f"command line: expected --key value, got {argument!r}")
+            raise ValueError(f"command line: expected --key value, got {shown(argument)}")
         key, equals, text = argument[2:].partition("=")
         if key not in keys:
-            raise ValueError(f"command line: {_unknown(key)}")
+            raise ValueError(f"command line: --{key}: no such key{_nearest(key, '--')}")
         value = text if equals else next(remaining, None)
         if value is None:
             raise ValueError(f"command line: --{key}: expected {describe_type(keys[key])}, got nothing")
@@ -194,12 +230,10 @@ def _parse_value(key: str, text: str, hint: Any) -> Any:
         return None
     if _matches(text, hint):  # before TOML, so that the text "35" is not read as a number
         return text
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = _parsed(text)
     if not _matches(value, hint):
-        raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {text!r}")
+        close = did_you_mean(text, get_args(hint)) if get_origin(hint) is Literal else ""
+        raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {shown(text)}{close}")
     return value
 
 

@@ -37,6 +37,8 @@ def read_description(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: key '{key}' is missing: expected {expected}")
         if key in content and not accepts(content[key]):
             raise ValueError(f"{path}: key '{key}': expected {expected}, got {shown(content[key])}")
+    for key in ("sample_rate", "clip_samples"):
+        RANGES[f"data.{key}"](f"{path}: key '{key}'", content[key])
     model = from_dict(content.pop("model"), ModelConfig, origin=str(path), prefix="model.")
     return content | {"labels": tuple(content["labels"]), "model": model}
 
@@ -64,17 +66,11 @@ def _is_finite(figure: float) -> bool:
         return False
 
 
-def _number(key: str) -> tuple[str, Callable[[Any], bool]]:
-    """An integer in the range that the key has in a config."""
-    expected, accepts = RANGES[key]
-    return f"an integer, {expected}", lambda value: type(value) is int and accepts(value)
-
-
 # What each key must be, in words and as a check.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "labels": (f"a list of 1 to {_MOST_LABELS:,} different words, one a class", _are_labels),
-    "sample_rate": _number("data.sample_rate"),
-    "clip_samples": _number("data.clip_samples"),
+    "sample_rate": ("an integer", lambda value: type(value) is int),
+    "clip_samples": ("an integer", lambda value: type(value) is int),
     "model": ("the keys of the architecture", lambda value: isinstance(value, dict)),
     "git_revision": ("text or null", lambda value: value is None or isinstance(value, str)),
     "wavedil_version": ("text", lambda value: isinstance(value, str)),
