@@ -1,5 +1,9 @@
 """The five lines of Python: words out of audio, the same offline and streamed."""
 
+import copy
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 
 import wavedil
 from wavedil.config import FeatureConfig, ModelConfig
-from wavedil.detect import Spotter, load, pick_device
+from wavedil.detect import Session, Spotter, load, pick_device
 from wavedil.models import build_model
 from wavedil.training.checkpoint import ModelMeta, save_model
 
@@ -181,7 +185,7 @@ def test_what_is_no_chunk_is_refused(spotter):
 
 
 def test_top_is_checked_and_may_be_more_than_there_are(spotter):
-    with pytest.raises(ValueError, match="expected top >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"top: expected an integer from 1 to .*, got 0"):
         spotter.predict((noise(10), RATE), top=0)
     assert len(spotter.predict((noise(10), RATE), top=100)) == len(LABELS)
 
@@ -203,11 +207,91 @@ def test_load_says_what_is_missing(tmp_path):
         load(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("top", [2.0, "3", None, True])
+def test_top_of_another_type_is_one_line(spotter, top):
+    with pytest.raises(TypeError, match="top: expected an integer"):
+        spotter.predict((noise(10), RATE), top=top)
+
+
+def test_every_type_of_samples_gives_the_same_words(spotter):
+    pcm = (noise(CLIP) * 32_767).astype(np.int16)
+    floats = pcm / 2.0**15
+    expected = dict(spotter.predict((pcm, RATE), top=9))
+    others = [floats, floats.astype(np.float32), floats.tolist(), pcm.astype(np.int32) << 16, torch.from_numpy(floats)]
+    for samples in others:
+        assert dict(spotter.predict((samples, RATE), top=9)) == pytest.approx(expected, abs=1e-6)
+    halves = [torch.from_numpy(floats).bfloat16(), torch.from_numpy(floats).half()]
+    for samples in halves:
+        expected = dict(spotter.predict((samples.double(), RATE), top=9))
+        assert dict(spotter.predict((samples, RATE), top=9)) == pytest.approx(expected, abs=1e-6)
+    for samples in [*others, *halves]:
+        assert spotter.stream().push(samples[:2_000]).shape == (12, len(LABELS))
+
+
+def test_a_model_in_double_precision_hears_the_same(spotter):
+    audio = (noise(CLIP), RATE)
+    expected = dict(spotter.predict(audio, top=9))
+    other = Spotter(copy.deepcopy(spotter.model).double(), spotter.meta)
+    assert dict(other.predict(audio, top=9)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    spotter = make_spotter()
+    with torch.no_grad():
+        for parameter in spotter.model.layers["head"].parameters():
+            parameter.fill_(3e38)
+    with pytest.raises(ValueError, match="the model's scores are not finite"):
+        spotter.predict((noise(CLIP), RATE))
+
+
+def test_a_spotter_and_a_session_print_in_a_line(spotter):
+    assert repr(spotter).startswith(f"Spotter({len(LABELS)} labels: {LABELS[0]}, ")
+    assert repr(spotter.stream()) == f"Session of {spotter!r}"
+    assert len(repr(spotter)) < 200
+    assert "\n" not in repr(spotter)
+
+
+def test_what_is_no_model_is_one_line(spotter, checkpoint):
+    wrong: Any
+    for wrong in (None, 3, b"model", ["model"]):
+        with pytest.raises(TypeError, match="checkpoint: expected the path of a folder, got "):
+            load(wrong)
+    for wrong in (None, 0, ["cpu"]):
+        with pytest.raises(TypeError, match="device: expected a name such as cpu or cuda, got "):
+            load(checkpoint, wrong)
+    wrong = torch.nn.Linear(1, 1)
+    with pytest.raises(TypeError, match="expected a KeywordModel and its ModelMeta, got a Linear and a ModelMeta"):
+        Spotter(wrong, spotter.meta)
+    with pytest.raises(TypeError, match="expected a Spotter, got a Linear"):
+        Session(wrong)
+    for other, message in (
+        ({"labels": ("yes",)}, "got 1 at 16000 Hz"),
+        ({"sample_rate": 8_000}, "at 8000 Hz"),
+        ({"clip_samples": 5}, "got 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Spotter(spotter.model, dataclasses.replace(spotter.meta, **other))
+
+
+@pytest.mark.parametrize(
+    "chunk", [None, "abc", 0.5, [], [[[0.0]]], [1, 2], [0.1, None], np.array([1j]), np.array([True]), torch.zeros(0)]
+)
+def test_chunks_of_any_content_are_refused_in_a_line(spotter, chunk):
+    session = spotter.stream()
+    with pytest.raises(ValueError, match="the chunk: ") as caught:
+        session.push(chunk)
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(session.push(noise(2_000)), spotter.stream().push(noise(2_000)))
+
+
 def test_devices():
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match='device "abacus" cannot be used here: '):
         pick_device("abacus")
+    assert pick_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(ValueError, match='device "meta" cannot be used here: it computes shapes only'):
+        pick_device("meta")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match='device "cuda" cannot be used here: '):
             pick_device("cuda")

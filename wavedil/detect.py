@@ -1,7 +1,8 @@
 """Spot keywords in five lines: load a checkpoint, feed audio, get words."""
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +11,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wavedil.audio import Audio, Waveform, as_samples, load_audio
+from wavedil.checks import bounded_integer, shown
 from wavedil.data.labels import SILENCE, UNKNOWN
 from wavedil.models import KeywordModel
 from wavedil.streaming import Stream
 from wavedil.training.checkpoint import ModelMeta, load_model
 
+_MOST_TOP = 1_000_000  # words that are asked for
+_SHOWN = 8  # labels in a repr
 _BLOCK_SAMPLES = 160_000  # long audio runs through the model in such blocks, so that memory stays small
 
 
-def load(checkpoint: str | Path, device: str = "cpu") -> "Spotter":
+def load(checkpoint: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Spotter":
     """Load a trained model for use.
 
     Args:
@@ -26,8 +30,10 @@ def load(checkpoint: str | Path, device: str = "cpu") -> "Spotter":
         device: of torch; "auto" takes a CUDA device where there is one.
 
     Raises:
+        TypeError: if the checkpoint is no path, or the device no name of one.
         FileNotFoundError: if there is no model in the folder.
-        ValueError: if the model is damaged, or there is no such device.
+        OSError: if a file of it cannot be read.
+        ValueError: if the model is damaged, its weights are not finite, or there is no such device.
 
     Example (an untrained model stands in for yours):
         >>> import tempfile
@@ -51,7 +57,9 @@ def load(checkpoint: str | Path, device: str = "cpu") -> "Spotter":
         (5, 3)
         >>> folder.cleanup()
     """
-    model, meta = load_model(checkpoint, pick_device(device))
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(f"checkpoint: expected the path of a folder, got {shown(checkpoint)}")
+    model, meta = load_model(os.fspath(checkpoint), pick_device(device))
     return Spotter(model, meta)
 
 
@@ -80,13 +88,34 @@ class Spotter:
     Args:
         model: the model; it is put into evaluation mode.
         meta: its labels, rate and clip length.
+
+    Raises:
+        TypeError: if they are something else.
+        ValueError: if they do not belong together.
     """
 
     def __init__(self, model: KeywordModel, meta: ModelMeta) -> None:
+        if not isinstance(model, KeywordModel) or not isinstance(meta, ModelMeta):
+            raise TypeError(f"expected a KeywordModel and its ModelMeta, got {_type(model)} and {_type(meta)}")
+        found = (len(meta.labels), meta.sample_rate)
+        if found != (model.n_classes, model.sample_rate):
+            expected = f"{model.n_classes} labels at {model.sample_rate} Hz, as the model has"
+            raise ValueError(f"meta: expected {expected}, got {found[0]} at {found[1]} Hz")
+        if meta.clip_samples < model.hop:
+            raise ValueError(f"meta: expected clips of at least {model.hop} samples, got {meta.clip_samples}")
         self.model = model.eval()
         self.meta = meta
         words = [index for index, label in enumerate(meta.labels) if label not in (UNKNOWN, SILENCE)]
         self._words = torch.tensor(words or range(len(meta.labels)))
+
+    def __repr__(self) -> str:
+        words = ", ".join(self.labels[:_SHOWN]) + (", ..." if len(self.labels) > _SHOWN else "")
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return (
+            f"Spotter({len(self.labels)} labels: {words}; {self.sample_rate} Hz, "
+            f"clips of {self.meta.clip_samples / self.sample_rate:g} s, {self.model.config.name} model of "
+            f"{parameters:,} parameters)"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,11 +136,13 @@ class Spotter:
             top: how many words.
 
         Raises:
-            ValueError: if the audio is empty, NaN, of a wrong shape or no audio, or ``top`` is not positive.
+            TypeError: if ``top`` is no integer.
+            ValueError: if the audio is empty, NaN, of a wrong shape or no audio, ``top`` is not positive, or the model
+                gives scores that are not finite.
             FileNotFoundError: if there is no such file.
+            OSError: if it cannot be opened.
         """
-        if top < 1:
-            raise ValueError(f"expected top >= 1, got {top}")
+        top = bounded_integer("top", top, 1, _MOST_TOP)
         return self.locate(audio).words[:top]
 
     @torch.no_grad()
@@ -124,6 +155,9 @@ class Spotter:
 
         Args:
             audio: as :meth:`predict` takes it.
+
+        Raises:
+            ValueError: as :meth:`predict` does, as are the other errors.
         """
         waveform = load_audio(audio, self.sample_rate)
         samples, clip = waveform.samples, self.meta.clip_samples
@@ -155,8 +189,13 @@ class Session:
     """
 
     def __init__(self, spotter: Spotter) -> None:
+        if not isinstance(spotter, Spotter):
+            raise TypeError(f"expected a Spotter, got {_type(spotter)}")
         self._spotter = spotter
         self._stream = Stream(spotter.model)
+
+    def __repr__(self) -> str:
+        return f"Session of {self._spotter!r}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -173,7 +212,7 @@ class Session:
             Probabilities ``(frames, n_labels)`` of the frames that the chunk completes; often none for short chunks.
 
         Raises:
-            ValueError: if the chunk is empty, NaN or not one channel.
+            ValueError: if the chunk is empty, NaN or not one channel, or the model gives scores that are not finite.
         """
         samples = as_samples(chunk, "the chunk")
         if len(samples) != 1:
@@ -196,24 +235,37 @@ class Session:
 
     @torch.no_grad()
     def _scores(self, samples: Tensor) -> Tensor:
-        device = next(self._spotter.model.parameters()).device
-        return self._probabilities(self._stream.push(samples.to(device)[None, None]))
+        like = next(self._spotter.model.parameters())
+        return self._probabilities(self._stream.push(samples.to(like)[None, None]))
 
     @staticmethod
     def _probabilities(logits: Tensor) -> Tensor:
-        return logits[0].softmax(dim=0).T.cpu()
+        scores = logits[0].float().softmax(dim=0).T.cpu()
+        if not torch.isfinite(scores).all():
+            raise ValueError("the model's scores are not finite: its weights are too large for its numbers")
+        return scores
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """The device of a name; "auto" takes a CUDA device where there is one.
 
     Raises:
+        TypeError: if it is neither a name nor a device.
         ValueError: if torch knows no such device, or there is none on this machine.
     """
+    if not isinstance(name, str | torch.device):
+        raise TypeError(f"device: expected a name such as cpu or cuda, got {shown(name)}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it computes shapes only")
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f'device "{name}" cannot be used here: {reason}') from error
+
+
+def _type(value: Any) -> str:
+    return f"a {type(value).__name__}"
