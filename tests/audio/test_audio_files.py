@@ -118,7 +118,7 @@ def test_an_odd_number_of_bytes_without_its_pad_byte(tmp_path):
         riff(chunk(b"fmt ", fmt()[:12]), chunk(b"data", PCM)),
         riff(chunk(b"fmt ", fmt(channels=0)), chunk(b"data", PCM)),
         riff(chunk(b"fmt ", fmt(bits=12)), chunk(b"data", PCM)),
-        riff(chunk(b"fmt ", fmt()[:8] + bytes(4) + fmt()[12:]), chunk(b"data", PCM)),
+        riff(chunk(b"fmt ", fmt()[:8] + bytes([1, 0, 0, 0]) + fmt()[12:]), chunk(b"data", PCM)),
         riff(chunk(b"fmt ", fmt()[:12] + b"\4\0\x10\0"), chunk(b"data", PCM)),
         riff(chunk(b"fmt ", fmt(tag=0x55)), chunk(b"data", PCM)),
         riff(chunk(b"fmt ", fmt(tag=0xFFFE)), chunk(b"data", PCM)),
@@ -232,3 +232,28 @@ def test_a_name_that_is_not_utf8(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
     write_as(tmp_path / "a.wav", ("WAV", "PCM_16", "FILE"), sound(100)).rename(path)
     assert load(path).shape == (100,)
+
+
+def test_an_mp3_without_a_count_of_its_frames_is_read_to_its_end(tmp_path):
+    whole = write_as(tmp_path / "a", ("MP3", "MPEG_LAYER_III", "FILE"), sound(20_000)).read_bytes()
+    second = whole.index(whole[:2], 4)  # behind the frame that counts
+    found = load_bytes(tmp_path / "a", whole[second:])
+    assert 20_000 <= len(found) < 20_000 + 3 * 1152
+    refused(tmp_path / "a", whole[second:-5], "cut short: ")
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (0x7F00_0000, 0x7F00_0000, 0x7F00_0008)])
+def test_an_aiff_from_a_pipe(tmp_path, sizes):
+    path = write_as(tmp_path / "a", ("AIFF", "PCM_16", "FILE"), sound(100))
+    expected, content = load(path), bytearray(path.read_bytes())
+    for offset, size in zip((4, 22, 42), sizes, strict=True):
+        content[offset : offset + 4] = struct.pack(">I", size)
+    np.testing.assert_array_equal(load_bytes(path, bytes(content)), expected)
+
+
+def test_a_w64_with_chunks_behind_its_samples(tmp_path):
+    path = write_as(tmp_path / "a", ("W64", "PCM_16", "FILE"), sound(100))
+    expected, content = load(path), bytearray(path.read_bytes())
+    content += b"list" + content[4:16] + struct.pack("<Q", 32) + bytes(8)
+    content[16:24] = struct.pack("<Q", len(content))
+    np.testing.assert_array_equal(load_bytes(path, bytes(content)), expected)

@@ -78,19 +78,19 @@ def _agreed_frames(sound: soundfile.SoundFile, promise: Promise) -> int:
         raise ValueError(f"damaged header: {expected}; decoded as {got}")
     if promise.endian not in (None, sound.endian):
         raise ValueError(f"damaged header: order of bytes {promise.endian}; decoded as {sound.endian}")
-    least, most = (promise.least, promise.most) if promise.frames is None else (promise.frames, promise.frames)
-    # Of GSM 6.10 libsndfile takes a pad byte for one more block.
-    if not least <= sound.frames <= most + (320 if promise.subtype == "GSM610" else 0):
-        raise ValueError(f"damaged header: {least:,} to {most:,} samples of each channel; decoded as {sound.frames:,}")
-    frames = min(sound.frames, most)
+    least = promise.least if promise.frames is None else promise.frames
+    if not least <= sound.frames <= promise.most:
+        expected = f"{least:,} to {promise.most:,} samples of each channel"
+        raise ValueError(f"damaged header: {expected}; decoded as {sound.frames:,}")
+    frames = sound.frames if promise.frames is None else promise.frames
     check_amount(frames * sound.channels, "its header")
     return frames
 
 
 def _patched(path: Path, promise: Promise) -> io.BytesIO:
     content = bytearray(path.read_bytes())
-    for offset, value in promise.patches:
-        content[offset : offset + len(value)] = value
+    for patch in promise.patches:
+        content[patch.start : patch.end] = patch.content
     return io.BytesIO(content)
 
 

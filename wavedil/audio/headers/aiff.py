@@ -35,19 +35,20 @@ def read_aiff(source: Source) -> Promise:
     have = source.size - samples.offset - 8
     if unclosed and (samples.size <= 8 or samples.size >= _UNKNOWN):
         sizes = (common.offset + 2, have // coding.block), (samples.offset - 4, min(have, _UNKNOWN) + 8)
-        patches = tuple((offset, size.to_bytes(4, "big")) for offset, size in sizes)
+        patches = tuple(source.patch(offset, 4, size.to_bytes(4, "big")) for offset, size in sizes)
         return replace(coding.promise("AIFF", have, have), patches=patches)
     promise = coding.promise("AIFF", have, samples.size - 8)
-    _check_frames(frames, promise, coding)
+    _check_frames(frames, samples.size - 8, coding)
     return promise
 
 
-def _check_frames(frames: int, promise: Promise, coding: Coding) -> None:
+def _check_frames(frames: int, size: int, coding: Coding) -> None:
+    blocks = -(-size // coding.block)
     if coding.subtype == "IMA_ADPCM":  # blocks; libsndfile writes half of them for two channels
-        fits = frames * coding.frames in (promise.most, promise.most // promise.channels)
+        fits = frames in (blocks, blocks // coding.channels)
     else:
-        fits = promise.most - coding.frames < frames <= promise.most
-    check_header(fits, f"{frames:,} frames, samples of {promise.most:,}")
+        fits = (blocks - 1) * coding.frames < frames <= blocks * coding.frames
+    check_header(fits or frames == blocks == 0, f"{frames:,} frames in {size:,} bytes of samples")
 
 
 def _read_common(common: bytes, compressed: bool) -> tuple[Coding, int]:

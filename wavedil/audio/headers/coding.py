@@ -53,8 +53,9 @@ class Coding:
         if have // self.block < blocks:
             check_whole(have, size, "bytes of samples")
         rest = self.frames > 1 and size % self.block  # a last block that is shorter holds an unknown number of frames
-        most = (blocks + bool(rest)) * self.frames
-        return Promise(kind, self.rate, self.channels, self.subtype, None if rest else most, most)
+        frames = None if rest else blocks * self.frames
+        extra = bool(rest) or self.subtype == "GSM610"  # of which libsndfile takes a pad byte for a block
+        return Promise(kind, self.rate, self.channels, self.subtype, frames, (blocks + extra) * self.frames)
 
 
 def read_format(fmt: bytes, order: Order) -> Coding:
@@ -72,12 +73,17 @@ def read_format(fmt: bytes, order: Order) -> Coding:
     if tag in _BLOCKS:
         frames = _block_frames(tag, channels, block, bits, fmt[16:], sign)
         expected = rate * block / frames
-        check_header(abs(byte_rate - expected) <= 0.05 * expected, f"{byte_rate:,} bytes a second at {rate:,} Hz")
+        check_header(
+            byte_rate == 0 or abs(byte_rate - expected) <= 0.05 * expected,
+            f"{byte_rate:,} bytes a second at {rate:,} Hz",
+        )
         return Coding(_BLOCKS[tag], rate, channels, block, frames)
     if (tag, bits) not in _PLAIN:
         raise ValueError(f"WAV with samples of {_OTHERS.get(tag, f'format {tag:#x}')} of {bits} bits is not supported")
     check_header(block == channels * bits // 8, f"{channels} channels of {bits} bits in frames of {block} bytes")
-    check_header(byte_rate == rate * block, f"{byte_rate:,} bytes a second at {rate:,} Hz and {block} bytes a frame")
+    check_header(
+        byte_rate in (0, rate * block), f"{byte_rate:,} bytes a second at {rate:,} Hz and {block} bytes a frame"
+    )
     return Coding(_PLAIN[tag, bits], rate, channels, block)
 
 

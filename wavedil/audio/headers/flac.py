@@ -29,7 +29,7 @@ def read_flac(source: Source) -> Promise:
     check_header(frames <= most, f"{frames:,} frames in {source.size:,} bytes")
     subtype = "PCM_S8" if bits == 8 else f"PCM_{bits}"
     md5 = info[18:] if any(info[18:]) else None
-    return Promise("FLAC", rate, channels, subtype, frames, most, md5=md5)
+    return Promise("FLAC", rate, channels, subtype, frames, frames, md5=md5)
 
 
 def _first_frame(source: Source) -> int:

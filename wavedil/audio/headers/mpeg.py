@@ -1,6 +1,6 @@
 """MP3 (and layers I and II): frames one after another, counted by the tag in the first one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,7 +56,10 @@ def read_mpeg(source: Source) -> Promise:
     check_header(promised is None or count == promised, f"it tells {promised} frames and has {count:,}")
     _check_music(data[start:offset], data[: first.size] if start else b"")
     most = count * first.samples
-    return Promise("MP3", rate, channels, _NAMES[layer], None, most, least=max(0, most - _TRIMMED))
+    promise = Promise("MP3", rate, channels, _NAMES[layer], None, most, least=max(0, most - _TRIMMED))
+    if promised is None and layer == 1:  # libsndfile would guess the length from the first frames
+        return replace(promise, patches=(source.patch(0, start, _tag_frame(data, first, count)),))
+    return promise
 
 
 def _read_frame(head: bytes) -> _Frame | None:
@@ -78,15 +81,28 @@ def _read_frame(head: bytes) -> _Frame | None:
 
 def _read_tag(data: bytes, first: _Frame) -> tuple[int | None, int]:
     """The number of frames that a tag in the first one tells, None where there is none; and where the music begins."""
-    version, layer, _, channels = first.kind
-    side = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
-    tag = data[4 + side : first.size]
+    layer = first.kind[1]
+    tag = data[4 + _side(first) : first.size]
     if layer == 1 and tag[:4] in (b"Xing", b"Info") and len(tag) >= 12:
         told = tag[7] & 1
         return int.from_bytes(tag[8:12], "big") if told else None, first.size
     if layer == 1 and data[36:40] == b"VBRI":
         return int.from_bytes(data[50:54], "big"), first.size
     return None, 0
+
+
+def _tag_frame(data: bytes, first: _Frame, count: int) -> bytes:
+    """A silent frame that tells the number of frames."""
+    head = bytes((0xFF, data[1] | 1, 0xE0 | data[2] & 0x0C, data[3]))
+    frame = _read_frame(head)
+    tag = head + bytes(_side(first)) + b"Xing" + bytes((0, 0, 0, 1)) + count.to_bytes(4, "big")
+    return tag.ljust(frame.size if frame else 0, b"\0")
+
+
+def _side(frame: _Frame) -> int:
+    """Bytes between the header of a frame of layer III and its tag."""
+    version, _, _, channels = frame.kind
+    return {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
 
 
 def _check_music(music: bytes, tag_frame: bytes) -> None:

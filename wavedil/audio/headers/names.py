@@ -10,7 +10,7 @@ _AT_START = {
     b"\xf0\x7e": "SDS", b"\x01\x04": "MPC2K", b"ADIF": "AAC", b"FLV\x01": "Flash video",
     b"\x00\x00\x01\xba": "MPEG video", b"version https://git-lfs": "a Git LFS pointer: fetch the file by git lfs pull",
     b"PK\x03\x04": "a ZIP archive: unpack it", b"\x1f\x8b": "a gzip archive: unpack it",
-    b"<!DOCTYPE": "a web page", b"<html": "a web page",
+    b"\x00\x05\x16\x07": "metadata of macOS", b"<!DOCTYPE": "a web page", b"<html": "a web page",
     b"\x93NUMPY": "a NumPy array: pass it as (samples, sample_rate)",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """WAV: RIFF, its big-endian twin RIFX, its 64-bit successor RF64, and Sony's W64."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from wavedil.audio.headers.coding import Coding, read_format
@@ -27,7 +28,7 @@ def read_riff(source: Source) -> Promise:
     unclosed = not told or outer + 8 <= data.offset  # a recorder was stopped, or wrote to a pipe
     have = source.size - data.offset
     if unclosed and (data.size == 0 or data.size >= _UNKNOWN) and not wide:
-        size = (data.offset - 4, min(have, 0xFFFF_FFFF).to_bytes(4, order))
+        size = source.patch(data.offset - 4, 4, min(have, 0xFFFF_FFFF).to_bytes(4, order))
         return replace(coding.promise("WAV", have, have), patches=(size,) if data.size == 0 else ())
     promise = coding.promise("WAV", have, data.size)
     if not unclosed:
@@ -66,20 +67,32 @@ def read_w64(source: Source) -> Promise:
     told = 0 < outer < 1 << 63
     if told and outer > source.size + SLACK:
         check_whole(source.size, outer)
-    offset, fmt = 40, b""
-    while True:
-        name, size = source.at(offset, 16), source.number(offset + 16, 8, "little")
-        check_header(name[4:] == _W64_WAVE[4:] and size >= 24, f"there is no chunk at byte {offset:,}")
-        if name[:4] == b"data":
-            break
-        check_header(offset + size <= source.size, f"chunk {name[:4]!r} has {size:,} bytes, the file does not")
-        if name[:4] == b"fmt ":
-            check_header(not fmt, "two chunks 'fmt '")
-            fmt = source.at(offset + 24, size - 24)
+    found: dict[str, Chunk] = {}
+    for chunk in _w64_chunks(source, min(outer, source.size) if told else source.size):
+        check_header(chunk.name not in found or chunk.name not in ("fmt ", "data"), f"two chunks {chunk.name!r}")
+        found[chunk.name] = chunk
+        if chunk.name == "data":
+            check_header("fmt " in found, "no chunk 'fmt ' before 'data'")
+            if chunk.size >= 1 << 62 and not told:
+                found["data"] = Chunk("data", chunk.offset, source.size - chunk.offset)
+                break
+            check_whole(source.size, chunk.end)
+    check_header("data" in found, "no chunk 'data'")
+    fmt, data = found["fmt "], found["data"]
+    promise = read_format(source.at(fmt.offset, fmt.size), "little").promise(
+        "W64", source.size - data.offset, data.size
+    )
+    return replace(promise, most=max(promise.most, source.size))  # libsndfile takes chunks behind them for samples
+
+
+def _w64_chunks(source: Source, end: int) -> Iterator[Chunk]:
+    offset = 40
+    while end - offset >= 24:
+        name, size = source.at(offset, 4), source.number(offset + 16, 8, "little")
+        fine = all(32 <= byte < 127 for byte in name) and size >= 24
+        check_header(fine, f"there is no chunk at byte {offset:,}")
+        chunk = Chunk(name.decode("ascii"), offset + 24, size - 24)
+        yield chunk
+        check_header(chunk.end <= end + SLACK, f"chunk {chunk.name!r} has {size:,} bytes, the file does not")
         offset += -(-size // 8) * 8
-    check_header(bool(fmt), "no chunk 'fmt ' before 'data'")
-    have = source.size - offset - 24
-    if not told and size >= 1 << 63:
-        size = have + 24
-    check_header(not told or outer - SLACK <= offset + size <= outer + SLACK, "chunk 'data' and the file differ")
-    return read_format(fmt, "little").promise("W64", have, size - 24)
+    check_header(end - offset < 8, f"there is no chunk at byte {offset:,}")

@@ -9,6 +9,15 @@ SLACK = 8  # bytes by which the size of a whole file may be off: a pad byte, or 
 
 
 @dataclass(frozen=True)
+class Patch:
+    """Bytes in the place of those from ``start`` to ``end`` of a file."""
+
+    start: int
+    end: int
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Promise:
     """What a header says, after it was held against the size of its file.
 
@@ -18,11 +27,11 @@ class Promise:
         channels: number of them.
         subtype: the encoding, as soundfile names it.
         frames: number of samples of each channel; None where it is not told.
-        most: frames that there cannot be more of.
+        most: frames that libsndfile may find; where ``frames`` is told, those behind it are no samples.
         least: frames that there cannot be fewer of, where ``frames`` is not told.
         md5: of the samples, where the header tells it.
         endian: order of the bytes, as soundfile names it; None where the encoding or the first bytes tell it.
-        patches: ``(offset, bytes)`` for libsndfile, of sizes that a recorder has not written.
+        patches: what libsndfile must find in the place of some bytes, where lengths are not told as it wants them.
     """
 
     kind: str
@@ -34,7 +43,7 @@ class Promise:
     least: int = 0
     md5: bytes | None = None
     endian: str | None = None
-    patches: tuple[tuple[int, bytes], ...] = ()
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,10 @@ class Source:
         """The same, or what there is of it."""
         self.file.seek(self.start + offset)
         return self.file.read(max(0, min(count, self.size - offset)))
+
+    def patch(self, offset: int, length: int, content: bytes) -> Patch:
+        """Bytes in the place of ``length`` others at ``offset``."""
+        return Patch(self.start + offset, self.start + offset + length, content)
 
     def number(self, offset: int, count: int, order: Order) -> int:
         """The unsigned integer of ``count`` bytes at ``offset``."""
@@ -124,6 +137,7 @@ def chunks(source: Source, offset: int, end: int, order: Order, width: int = 4) 
         yield chunk
         check_header(chunk.end <= end + SLACK, f"chunk {chunk.name!r} has {chunk.size:,} bytes, the file does not")
         offset = chunk.end if width != 4 else padded(source, chunk)
+    check_header(not any(source.some(offset, end - offset)), f"there is no chunk at byte {offset:,}")
 
 
 def padded(source: Source, chunk: Chunk) -> int:
