@@ -139,7 +139,7 @@ def _compare(where: str, seed: _Seed, content: bytes, values: np.ndarray, shift:
         return "taken, coded"
     if content[: seed.data] == seed.content[: seed.data] and values.shape != seed.values.shape:
         raise Wrong(f"{where}: {values.shape} samples, the header tells {seed.values.shape}")
-    if values.shape[1] != info.frames:
+    if values.shape[1] != info.frames and info.format != "W64":  # of which libsndfile counts all to the file's end
         raise Wrong(f"{where}: {values.shape[1]} samples, the header tells {info.frames}")
     size = min(len(content), len(seed.content), shift) - seed.data
     frames = max(0, min(size // seed.frame, values.shape[1], seed.values.shape[1]))

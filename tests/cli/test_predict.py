@@ -1,13 +1,14 @@
 """``wavedil predict``: tables and JSON, any audio, and no file spoils another."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import soundfile
 
 from wavedil.cli import main
-from wavedil.detect import load
+from wavedil.detect import Spotter, load
 
 
 def write(path, seconds=1.0, rate=8_000, channels=1, seed=0):
@@ -88,6 +89,46 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_done(checkpoint, tm
     ]
     assert captured.out.split()[0] == str(good)
     assert len(captured.out.splitlines()) == 1
+
+
+def test_no_error_of_one_file_stops_the_others(checkpoint, tmp_path, capsys, monkeypatch):
+    files = [write(tmp_path / f"{letter}.wav") for letter in "abcd"]
+    errors: dict[str, Exception] = {
+        "a.wav": MemoryError(),
+        "b.wav": RuntimeError("one line\nand another"),
+        "c.wav": PermissionError(13, "Permission denied", str(files[2])),
+    }
+    locate = Spotter.locate
+
+    def failing(spotter, path):
+        if path.name in errors:
+            raise errors[path.name]
+        return locate(spotter, path)
+
+    monkeypatch.setattr(Spotter, "locate", failing)
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert predict(checkpoint, *files[:3], tmp_path / "pipe.wav", "x" * 300, files[3]) == 1
+    captured = capsys.readouterr()
+    said = captured.err.splitlines()
+    expected = [
+        f"{files[0]}: MemoryError",
+        f"{files[1]}: one line",
+        f"{files[2]}: Permission denied",
+        f"{tmp_path}/pipe.wav: this is a pipe",
+    ]
+    for line, beginning in zip(said, [*expected, f"{'x' * 300}: File name too long"], strict=True):
+        assert line.startswith(f"wavedil: error: {beginning}")
+    assert [line.split()[0] for line in captured.out.splitlines()] == [str(files[3])]
+
+
+def test_channels_that_cancel_are_said(checkpoint, tmp_path, capsys):
+    left = 0.1 * np.random.default_rng(0).standard_normal(8_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left], axis=1), 8_000)
+    assert predict(checkpoint, tmp_path / "a.wav") == 0
+    assert (
+        capsys.readouterr().err
+        == "note: 1 file had channels that cancel, as with one inverted; the loudest was taken\n"
+    )
 
 
 def test_json_names_what_failed(checkpoint, tmp_path, capsys):

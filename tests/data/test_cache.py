@@ -34,9 +34,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that were decoded."""
     names: list[str] = []
 
-    def watched(path: Path, sample_rate: int) -> np.ndarray:
+    def watched(path: Path, sample_rate: int, cancelling: list[Path]) -> np.ndarray:
         names.append(path.name)
-        return decode(path, sample_rate)
+        return decode(path, sample_rate, cancelling)
 
     monkeypatch.setattr(module, "decode", watched)
     return names
@@ -265,3 +265,16 @@ def test_speech_commands_clips_shorter_than_a_second(tmp_path: Path) -> None:
     assert cache.waveforms.shape == (24, 16_000)
     assert cache.waveforms[:, :1600].any(dim=1).all()
     assert not cache.waveforms[:, 1600:].any()
+
+
+def test_channels_that_cancel_are_said_once(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wave = tone(300)
+    for name in ("go/b.wav", "go/a.wav"):
+        write(data / name, np.stack([wave, -wave], axis=1))
+    cache = ClipCache.build(folder_index(data), 16_000, SAMPLES, data.parent / "cache")
+    said = "wavedil: 2 of the recordings have channels that cancel, as with one inverted; the loudest was taken: "
+    assert f"{said}go/a.wav, go/b.wav\n" in capsys.readouterr().err
+    row = [clip.name for clip in cache.clips].index("go/a.wav")
+    assert np.abs(cache.waveforms[row, : len(wave)].numpy() / 32768 - wave).max() < 1e-4
+    ClipCache.build(folder_index(data), 16_000, SAMPLES, data.parent / "cache")
+    assert "cancel" not in capsys.readouterr().err

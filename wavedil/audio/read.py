@@ -111,6 +111,7 @@ def _reason(error: Exception) -> str:
 
 def _named(error: OSError, path: Path) -> OSError:
     """The same error with a message that begins with the file."""
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(f"{path}: no such file")
-    return type(error)(f"{path}: {(error.strerror or str(error)).lower()}")
+    reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+    named = type(error)(f"{path}: {reason}")
+    named.errno = error.errno
+    return named

@@ -85,7 +85,7 @@ def _line(entry: dict[str, Any], width: int, show_moment: bool) -> str:
 
 def _named(error: Exception, path: Path) -> str:
     """What is wrong, beginning with the file."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
+    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     return text if text.startswith(str(path)) else f"{path}: {text}"
 
 

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from wavedil.data.decode import decode, fit_length
 from wavedil.data.index import Clip, ClipIndex
-from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.folders import file_lock, new_folder
 
 FORMAT = 2  # of the cache folder; another number is another cache
@@ -174,17 +173,17 @@ class _Previous:
 
 def _write(folder: Path, index: ClipIndex, entries: Sequence[Entry], sample_rate: int, clip_samples: int) -> None:
     """Decode an index into a cache folder, and remove those that it replaces."""
-    torchaudio()  # imported here once, not by the decoding threads
     shutil.rmtree(folder, ignore_errors=True)  # there, but not whole
     previous = _Previous(folder, clip_samples)
     n_clips = len(index.clips)
+    cancelling: list[Path] = []
 
     def load_clip(path: Path, entry: Entry) -> np.ndarray:
         row = previous.row(entry)
-        return fit_length(decode(path, sample_rate), clip_samples) if row is None else row
+        return fit_length(decode(path, sample_rate, cancelling), clip_samples) if row is None else row
 
     def load_noise(path: Path, _entry: Entry) -> np.ndarray:
-        return decode(path, sample_rate)
+        return decode(path, sample_rate, cancelling)
 
     with _full_disk_explained(folder, 2 * n_clips * clip_samples), new_folder(folder) as temporary:
         clips = _store(temporary / _CLIPS, [clip.path for clip in index.clips], entries[:n_clips], load_clip)
@@ -203,8 +202,16 @@ def _write(folder: Path, index: ClipIndex, entries: Sequence[Entry], sample_rate
             file.write(json.dumps(manifest).encode())
             file.flush()
             os.fsync(file.fileno())
+    _report_cancelling(index.root, cancelling)
     for old in previous.folders:  # other processes that have one mapped keep it until they end
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _report_cancelling(root: Path, paths: Sequence[Path]) -> None:
+    if paths:
+        names = ", ".join(str(path.relative_to(root)) for path in sorted(paths)[:3])
+        what = "have channels that cancel, as with one inverted; the loudest was taken"
+        print(f"wavedil: {len(paths)} of the recordings {what}: {names}{', ...' * (len(paths) > 3)}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
