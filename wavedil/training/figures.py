@@ -1,10 +1,13 @@
-"""Figures of finished runs, read from report.json and seeds.json, which may be anybody's; no torch is needed."""
+"""Figures of runs, read from report.json, seeds.json and metrics.csv, which may be anybody's; no torch is needed."""
 
+import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from wavedil.checks import shown
 from wavedil.files import read_json
+from wavedil.text import read_text
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -46,6 +49,29 @@ def mean_accuracy(path: Path) -> float | None:
     content = read_report(report)
     splits = [content[split] for split in ("validation", "test") if split in content]
     return sum(split["correct"] for split in splits) / sum(split["n"] for split in splits)
+
+
+def read_columns(path: Path) -> dict[str, list[float]]:
+    """The columns of a CSV file that hold numbers; empty cells are NaN.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no table with a row of figures.
+    """
+    try:
+        header, *rows = [row for row in csv.reader(read_text(path).split("\n")) if row] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a table in CSV: {error}") from None
+    if not rows:
+        raise ValueError(f"{path}: expected at least one row of figures, got none")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise ValueError(f"{path}: row {number}: expected {len(header)} cells, got {len(row)}")
+    columns: dict[str, list[float]] = {}
+    for name, *cells in zip(header, *rows, strict=True):
+        with suppress(ValueError):  # a column of text
+            columns[name] = [float(cell or "nan") for cell in cells]
+    return columns
 
 
 def _mean_of(path: Path) -> float:

@@ -1,6 +1,5 @@
 """The report of a run: report.json, the confusion matrix and the training curves as PNG."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wavedil.training.atomic import write_file
+from wavedil.training.figures import read_columns
 from wavedil.training.metrics import Evaluation
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ def save_curves(metrics_csv: str | Path, path: str | Path) -> None:
         path: of the PNG.
 
     Raises:
-        ValueError: if the table has no row, or neither an "epoch" nor a "step".
+        OSError: if it cannot be read.
+        ValueError: if it is no table, has no row, or neither an "epoch" nor a "step".
         ModuleNotFoundError: if matplotlib is not installed; the message says how to install it.
     """
-    columns = _read_columns(Path(metrics_csv))
+    columns = read_columns(Path(metrics_csv))
     x_name = next((name for name in ("epoch", "step") if name in columns), None)
     if x_name is None:
         raise ValueError(f'{metrics_csv}: expected a column "epoch" or "step", got {", ".join(columns) or "none"}')
@@ -133,21 +134,6 @@ def save_curves(metrics_csv: str | Path, path: str | Path) -> None:
         if len(names) > 1:
             axes.legend(frameon=False)
     _save(figure, path)
-
-
-def _read_columns(path: Path) -> dict[str, list[float]]:
-    """The columns of a CSV file that hold numbers; empty cells are NaN."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise ValueError(f"{path}: expected at least one row of figures, got none")
-    columns: dict[str, list[float]] = {}
-    for name in rows[0]:
-        try:
-            columns[name] = [float(row[name] or "nan") for row in rows]
-        except ValueError:
-            continue  # a column of text
-    return columns
 
 
 def _figure(width: float, height: float) -> "Figure":
