@@ -6,6 +6,7 @@ never change.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import logging
@@ -37,8 +38,7 @@ class Step(nn.Module):
 
     def forward(self, chunk: Tensor, state: State, conditions: dict[str, Tensor]) -> tuple[Tensor, ...]:
         outputs, following = self.module.step(chunk, state, **conditions)
-        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
-        return (*outputs, *following)
+        return (*_parts(outputs), *following)
 
 
 def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tensor] | None = None) -> ExportedProgram:
@@ -85,6 +85,7 @@ def to_onnx(
 
     Raises:
         ModuleNotFoundError: without the extra ``onnx``.
+        RuntimeError: if ONNX Runtime computes other values than the module, of noise, faint noise or digital silence.
     """
     _require_onnx("onnx", "onnxscript")
     import onnx
@@ -104,19 +105,66 @@ def to_onnx(
             ],
             dynamo=True,
             verbose=False,
-            optimize=True,
+            optimize=False,
         )
-    if exported is None:
-        raise RuntimeError("the ONNX exporter returned no model")
+        if exported is None:
+            raise RuntimeError("the ONNX exporter returned no model")
+        _simplify(exported.model)
     model = exported.model_proto
     latency = {"hop": module.hop, "latency": module.latency, "lookahead": module.lookahead}
     onnx.helper.set_model_props(model, {"wavedil": json.dumps(latency)})
     temporary = path.with_name(path.name + ".partial")
     try:
         onnx.save(model, str(temporary))
+        _check_values(temporary, module, shape, conditions or {})
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _simplify(model: Any) -> None:
+    """Inline functions and fold constants, in place.
+
+    The exporter's own optimiser takes a constant of up to 1e-8 for 0. It drops the floor of a logarithm and the epsilon
+    of a norm, and digital silence becomes minus infinity.
+    """
+    from onnxscript import optimizer
+
+    optimizer.inline(model)
+    optimizer.fold_constants_ir(model, onnx_shape_inference=True)
+    optimizer.remove_unused_nodes(model)
+
+
+def _check_values(path: Path, module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]) -> None:
+    """Run the file on noise, faint noise and digital silence, two chunks of each, and compare it with the module.
+
+    Nothing is compared without ONNX Runtime, or in another type than float32, of which it knows few operators.
+    """
+    chunk, _, conditions = _example(module, shape, conditions)
+    if chunk.dtype != torch.float32 or importlib.util.find_spec("onnxruntime") is None:
+        return
+    noise = torch.randn(chunk[:1].shape, generator=torch.Generator().manual_seed(0)).to(chunk)
+    chunks = torch.cat([noise, 1e-6 * noise, 0 * noise])
+    given = {name: value[:1].repeat(3, *[1] * (value.ndim - 1)) for name, value in conditions.items()}
+    steady: dict[str, Any] = {name: value for name, value in given.items() if name not in module.aligned}
+    step = OnnxStep(path)
+    with torch.no_grad():
+        ours = theirs = module.initial_state(3, *shape, **steady)
+        for _ in range(2):
+            expected, ours = module.step(chunks, ours, **given)
+            found, theirs = step.step(chunks, theirs, **given)
+            for one, other in zip(_parts(found), _parts(expected), strict=True):
+                _require_close(path, one, other)
+
+
+def _require_close(path: Path, found: Tensor, expected: Tensor) -> None:
+    for signal, one, other in zip(("noise", "faint noise", "silence"), found, expected.cpu(), strict=True):
+        limit = 1e-4 * max(float(other.nan_to_num(0, 0, 0).abs().max()), 1.0)
+        if not torch.allclose(one, other, rtol=0, atol=limit, equal_nan=True):
+            raise RuntimeError(
+                f"{path.with_suffix('')}: ONNX Runtime differs from the module by {float((one - other).abs().max()):.2g} on {signal}, "
+                f"expected at most {limit:.2g}: the file was not kept"
+            )
 
 
 class ExportedStep:
@@ -160,8 +208,12 @@ class OnnxStep:
     def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
         """One step; see :meth:`wavedil.layers.StreamingModule.step`."""
         given = {"chunk": chunk, **dict(zip(self.states, state, strict=True)), **conditions}
-        results = self.session.run(None, {name: value.detach().numpy() for name, value in given.items()})
+        results = self.session.run(None, {name: value.detach().cpu().numpy() for name, value in given.items()})
         return _outputs_and_state(tuple(torch.from_numpy(value) for value in results), len(state))
+
+
+def _parts(outputs: Any) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
 def _outputs_and_state(results: tuple[Tensor, ...], states: int) -> tuple[Any, State]:
