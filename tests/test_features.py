@@ -49,6 +49,17 @@ def test_autocast_leaves_the_features_alone():
     assert features(waveform).dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_the_features_and_nothing_else(dtype):
+    waveform = (1e-3 * torch.randn(1, 1, 1600)).to(dtype)
+    exact = LogMel(16_000)
+    expected = exact(waveform.float())
+    half = LogMel(16_000).to(dtype)
+    assert torch.equal(half(waveform), expected.to(dtype))
+    assert torch.equal(half.float()(waveform.float()), expected)  # the window did not lose its digits
+    assert half.double()(waveform.double()).dtype == torch.float64
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.signal import convolve, convolve2d
 from torch.nn import functional as F
 
+from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.functional import (
     causal_conv1d,
     dilated_convolution,
@@ -73,7 +74,7 @@ def test_gradients():
     ("signal", "kernel", "dilation", "message"),
     [
         (np.zeros(4), np.zeros(3), 2, r"spans \[5\] does not fit the signal's \[4\]"),
-        (np.zeros(4), np.zeros(3), 0, "dilation must be at least 1"),
+        (np.zeros(4), np.zeros(3), 0, "^dilation: expected an integer from 1 to 16777216, got 0"),
         (np.zeros(4), np.zeros((2, 2)), 1, r"got signal \(4,\), kernel \(2, 2\)"),
         (np.zeros(4), np.zeros(0), 1, "kernel of 1 or 2 axes"),
     ],
@@ -105,6 +106,105 @@ def test_mu_law_by_its_formula_and_back():
     assert (mu_law_decode(codes) - waveform).abs().max() < 0.5 * (256 ** (2 / 255) - 1)
 
 
-def test_mu_law_refuses_integers():
-    with pytest.raises(ValueError, match=r"floating-point waveform in \[-1, 1\], got torch.int16"):
-        mu_law_encode(torch.zeros(3, dtype=torch.int16))
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+INTEGERS = [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.int64]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_mu_law_in_every_type_is_that_of_the_same_numbers_in_float64(dtype):
+    waveform = torch.linspace(-1, 1, 4001, dtype=torch.float64).to(dtype).unique()
+    difference = mu_law_encode(waveform) - mu_law_encode(waveform.double())
+    assert difference.abs().max() <= 1  # a number on the border of two codes may go either way
+    assert difference.count_nonzero() < 3
+
+
+def test_mu_law_is_torchaudios():
+    waveform = torch.linspace(-1, 1, 999, dtype=torch.float64)
+    for channels in (2, 256, 1024):
+        codes = mu_law_encode(waveform, channels)
+        assert torch.equal(codes, torchaudio().functional.mu_law_encoding(waveform, channels))
+        theirs = torchaudio().functional.mu_law_decoding(codes, channels)
+        torch.testing.assert_close(mu_law_decode(codes, channels), theirs, atol=1e-6, rtol=0)
+
+
+def test_mu_law_numbers():
+    # (256^(k / 255) - 1) / 255 for k = 1, 127, 255, by hand.
+    expected = torch.tensor([-1.0, -8.621e-5, 8.621e-5, 0.058153, 1.0])
+    torch.testing.assert_close(mu_law_decode(torch.tensor([0, 127, 128, 191, 255])), expected, atol=1e-8, rtol=1e-3)
+    beyond = torch.tensor([0.0, -0.0, 1.0, -1.0, 3.0, -3.0, torch.inf, -torch.inf])
+    assert mu_law_encode(beyond).tolist() == [128, 128, 255, 0, 255, 0, 255, 0]
+
+
+@given(st.integers(2, 2**16), st.sampled_from(INTEGERS), st.data())
+def test_every_code_comes_back(channels, dtype, data):
+    codes = data.draw(st.lists(st.integers(0, min(channels - 1, torch.iinfo(dtype).max)), max_size=9))
+    waveform = mu_law_decode(torch.tensor(codes, dtype=torch.int64).to(dtype), channels)
+    assert mu_law_encode(waveform, channels).tolist() == codes
+    assert bool((waveform.abs() <= 1).all())
+
+
+@given(st.integers(2, 2**16), st.lists(st.floats(-1, 1), min_size=1, max_size=9))
+def test_mu_law_is_monotonous_and_within_half_a_step(channels, values):
+    waveform = torch.tensor(sorted(values), dtype=torch.float64)
+    codes = mu_law_encode(waveform, channels)
+    assert bool((codes.diff() >= 0).all())
+    widest = (channels ** (2 / (channels - 1)) - 1) / 2 * channels / (channels - 1)
+    assert (mu_law_decode(codes, channels) - waveform).abs().max() <= widest + 1e-5
+
+
+def test_decoded_in_the_default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert mu_law_decode(torch.tensor([255])).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: mu_law_encode(torch.zeros(3, dtype=torch.int16)), ValueError, r"^waveform: .* got torch.int16"),
+        (lambda: mu_law_encode(torch.zeros(3, dtype=torch.complex64)), ValueError, "got torch.complex64"),
+        (lambda: mu_law_encode(torch.tensor([0.0, torch.nan])), ValueError, "^waveform: .* NaN in 1 of 2 samples"),
+        (lambda: mu_law_encode(torch.tensor([torch.nan], dtype=torch.float16)), ValueError, "NaN"),
+        (lambda: mu_law_encode(np.zeros(3)), TypeError, "^waveform: expected a tensor, got ndarray"),
+        (lambda: mu_law_encode(torch.zeros(3), 1), ValueError, "^quantization_channels: .* from 2 to 65536, got 1"),
+        (lambda: mu_law_encode(torch.zeros(3), 10**400), ValueError, "^quantization_channels: "),
+        (lambda: mu_law_encode(torch.zeros(3), 256.0), TypeError, r"^quantization_channels: .* got 256\.0"),
+        (lambda: mu_law_decode(torch.tensor([0, 256])), ValueError, "^codes: expected integers from 0 to 255, got 256"),
+        (lambda: mu_law_decode(torch.tensor([3, -1], dtype=torch.int8)), ValueError, "got -1"),
+        (lambda: mu_law_decode(torch.zeros(3)), ValueError, "^codes: .* got torch.float32"),
+        (lambda: mu_law_decode(torch.zeros(3, dtype=torch.bool)), ValueError, "got torch.bool"),
+        (lambda: mu_law_decode([1, 2]), TypeError, "^codes: expected a tensor, got list"),
+        (lambda: mu_law_decode(torch.tensor([1]), True), TypeError, "^quantization_channels: "),
+        (lambda: dilated_convolution(np.ones(5), np.ones(2), mode="x"), ValueError, "^mode: .*same, full; got 'x'"),
+        (lambda: dilated_convolution(np.ones(5), torch.ones(2)), TypeError, "got ndarray and Tensor"),
+        (lambda: dilated_convolution([1, 2], [1]), TypeError, "got list and list"),
+        (lambda: dilated_convolution(np.ones(5), np.ones(2), 1.5), TypeError, r"^dilation: .* got 1\.5"),
+        (lambda: dilated_convolution(np.ones(5), np.ones(999), 2**24, mode="full"), ValueError, "would pad the signal"),
+        (lambda: causal_conv1d(torch.ones(1, 2, 5), torch.ones(3, 1, 2)), ValueError, r"^waveform: .*\(batch, 1, time"),
+        (lambda: causal_conv1d(torch.ones(1, 1, 1), torch.ones(1, 1, 1), stride=2), ValueError, "time of at least 2"),
+        (lambda: causal_conv1d(torch.ones(1, 2, 5), torch.ones(3, 1, 2), groups=2), ValueError, "^weight: .* of 2, "),
+        (lambda: causal_conv1d(torch.ones(1, 1, 5), torch.ones(3, 1, 2), torch.ones(2)), ValueError, r"^bias: "),
+        (lambda: causal_conv1d(torch.ones(1, 1, 5), torch.ones(1, 1, 2).double()), ValueError, "^weight: .*float64"),
+        (lambda: causal_conv1d(torch.ones(1, 1, 5), torch.ones(1, 1, 2), dilation=0), ValueError, "^dilation: "),
+    ],
+)  # fmt: skip
+def test_each_wrong_argument_has_one_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 2]), st.booleans())
+def test_causal_conv_is_torchs_with_zeros_before(k, stride, dilation, groups, biased):
+    generator = torch.Generator().manual_seed(k)
+    waveform, weight, bias = (
+        torch.randn(size, generator=generator, dtype=torch.float64) for size in [(2, 4, 21), (6, 4 // groups, k), (6,)]
+    )
+    expected = F.conv1d(
+        torch.cat([torch.zeros(2, 4, 20, dtype=torch.float64), waveform], -1),
+        weight, bias if biased else None, 1, 0, dilation, groups,
+    )[..., -21:][..., stride - 1 :: stride]  # fmt: skip
+    found = causal_conv1d(waveform, weight, bias if biased else None, stride, dilation, groups)
+    torch.testing.assert_close(found, expected, atol=1e-13, rtol=0)

@@ -161,8 +161,9 @@ def _require_close(path: Path, found: Tensor, expected: Tensor) -> None:
     for signal, one, other in zip(("noise", "faint noise", "silence"), found, expected.cpu(), strict=True):
         limit = 1e-4 * max(float(other.nan_to_num(0, 0, 0).abs().max()), 1.0)
         if not torch.allclose(one, other, rtol=0, atol=limit, equal_nan=True):
+            by = float((one - other).abs().max())
             raise RuntimeError(
-                f"{path.with_suffix('')}: ONNX Runtime differs from the module by {float((one - other).abs().max()):.2g} on {signal}, "
+                f"{path.with_suffix('')}: ONNX Runtime differs from the module by {by:.2g} on {signal}, "
                 f"expected at most {limit:.2g}: the file was not kept"
             )
 

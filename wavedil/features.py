@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,10 +29,13 @@ class LogMel(Window):
         config: window, hop and bands.
         boundary: zeros before the start, which here is silence.
 
+    In half precision (``module.bfloat16()``, ``module.half()``) the inside stays float32, and the output is rounded.
+
     Shape:
         ``(batch, 1, time)`` in [-1, 1] to ``(batch, n_mels, time // hop_length)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if the sizes do not fit each other, or a band lies beyond half the sample rate or holds no bin.
 
     Example:
@@ -52,10 +56,21 @@ class LogMel(Window):
         self.boundary = boundary
         self.window: Tensor
         self.filters: Tensor
+        self.like: Tensor
         device = torch.get_default_device()  # what is computed is computed on the CPU: a shape alone has no values
         self.register_buffer("window", window.float().to(device), persistent=False)
         filters = mel_filters(sample_rate, config).float()
         self.register_buffer("filters", filters.to(device), persistent=False)
+        self.register_buffer("like", torch.empty(0), persistent=False)  # of the output's type
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "LogMel":
+        exact = {"window": self.window, "filters": self.filters}
+        super()._apply(fn, recurse)
+        for name, before in exact.items():
+            after = getattr(self, name)
+            if torch.finfo(after.dtype).bits < 32:  # what half precision rounds off would not come back
+                setattr(self, name, before.to(after.device))
+        return self
 
     def input_shape(self) -> tuple[int, ...]:
         return (1,)
@@ -69,13 +84,13 @@ class LogMel(Window):
         return torch.cat([self._log_energies(signals) for signals in x.split(_TOGETHER)])
 
     def _log_energies(self, x: Tensor) -> Tensor:
-        # Energies of quiet frames vanish in half precision.
+        # Energies of quiet frames vanish in half precision, which torch's Fourier transform does not take either.
         with torch.autocast(x.device.type, enabled=False):
             frames = x.to(self.window.dtype).squeeze(1).unfold(-1, self.span, self.step_size) * self.window
             real, imaginary = torch.view_as_real(torch.fft.rfft(frames, n=self.config.n_fft)).unbind(-1)
             # Not a sum over an axis of two, which a CPU takes four times as long for.
             energies = (real.square() + imaginary.square()) @ self.filters
-            return torch.log(energies + FLOOR).transpose(1, 2)
+            return torch.log(energies + FLOOR).transpose(1, 2).to(self.like.dtype)
 
     def extra_repr(self) -> str:
         return f"sample_rate={self.sample_rate}, {self.config}"

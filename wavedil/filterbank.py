@@ -41,7 +41,8 @@ class FilterEnergies(Window):
         self.config = config
         self.sample_rate = sample_rate
         self.boundary = boundary
-        self.weight = nn.Parameter(waves(sample_rate, config).float().to(torch.get_default_device()))
+        begun = waves(sample_rate, config).to(torch.get_default_dtype())
+        self.weight = nn.Parameter(begun.to(torch.get_default_device()))
 
     @property
     def scale(self) -> float:
@@ -57,10 +58,10 @@ class FilterEnergies(Window):
     def apply_window(self, x: Tensor) -> Tensor:
         # Energies of quiet frames vanish in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.weight * self.scale
+            weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32)) * self.scale
             filtered = F.conv1d(x.to(weight.dtype), weight.unsqueeze(1), stride=self.step_size)
             in_phase, quadrature = filtered.chunk(2, dim=1)
-            return torch.log(in_phase * in_phase + quadrature * quadrature + FLOOR)
+            return torch.log(in_phase * in_phase + quadrature * quadrature + FLOOR).to(self.weight.dtype)
 
     def extra_repr(self) -> str:
         return f"sample_rate={self.sample_rate}, {self.config}"

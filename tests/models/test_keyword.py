@@ -10,6 +10,7 @@ from torch import nn
 from wavedil.config import FeatureConfig, ModelConfig
 from wavedil.layers.interleave import run_interleaved
 from wavedil.models import build_model
+from wavedil.streaming import Stream
 from wavedil.testing import verify_streaming_contract
 
 SMALL = {
@@ -138,3 +139,17 @@ def test_broadcast_models_have_the_published_sizes():
     for width, thousands in ((1, 9.2), (2, 27.3), (3, 54.2), (8, 321)):
         model = build_model(ModelConfig(name="broadcast", channels=16, skip_channels=32, width=width), 12)
         assert sum(p.numel() for p in model.parameters()) / 1000 == pytest.approx(thousands, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", SMALL)
+def test_half_precision_is_near_float32_offline_and_streamed(name, dtype):
+    torch.manual_seed(0)
+    model = build_model(SMALL[name], 3, 8000).eval()
+    waveform = 0.1 * torch.randn(1, 1, 3200)
+    half = copy.deepcopy(model).to(dtype)
+    with torch.no_grad():
+        expected, found = model(waveform), half(waveform.to(dtype))
+    assert found.dtype == dtype
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert torch.equal(Stream(half).push(waveform.to(dtype)), found)

@@ -96,8 +96,10 @@ class FrameLayerNorm(_FrameNorm):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def apply_point(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=_frame_axes(x), correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + self.eps) * _by_channel(self.weight, x) + _by_channel(self.bias, x)
+        wide = _widened(x)
+        variance, mean = torch.var_mean(wide, dim=_frame_axes(x), correction=0, keepdim=True)
+        scaled = ((wide - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
+        return scaled * _by_channel(self.weight, x) + _by_channel(self.bias, x)
 
 
 class FrameRMSNorm(_FrameNorm):
@@ -111,8 +113,14 @@ class FrameRMSNorm(_FrameNorm):
     """
 
     def apply_point(self, x: Tensor) -> Tensor:
-        mean_square = x.square().mean(dim=_frame_axes(x), keepdim=True)
-        return x * torch.rsqrt(mean_square + self.eps) * _by_channel(self.weight, x)
+        wide = _widened(x)
+        mean_square = wide.square().mean(dim=_frame_axes(x), keepdim=True)
+        return (wide * torch.rsqrt(mean_square + self.eps)).to(x.dtype) * _by_channel(self.weight, x)
+
+
+def _widened(x: Tensor) -> Tensor:
+    """In float32 at least: squares overflow in float16, and vanish."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _frame_axes(x: Tensor) -> tuple[int, ...]:
