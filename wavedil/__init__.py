@@ -1,6 +1,7 @@
 """Dilated causal convolutions for audio, the same offline, streamed, exported and compiled.
 
-The names below are imported when first used, so that what needs no torch starts at once.
+The names below, and the modules of the package, are imported when first used, so that what needs no torch starts at
+once.
 """
 
 import importlib
@@ -9,6 +10,23 @@ from typing import TYPE_CHECKING, Any
 from wavedil._version import __version__
 
 if TYPE_CHECKING:
+    from wavedil import audio as audio
+    from wavedil import cli as cli
+    from wavedil import config as config
+    from wavedil import data as data
+    from wavedil import detect as detect
+    from wavedil import export as export
+    from wavedil import features as features
+    from wavedil import filterbank as filterbank
+    from wavedil import functional as functional
+    from wavedil import layers as layers
+    from wavedil import models as models
+    from wavedil import receptive as receptive
+    from wavedil import runtime as runtime
+    from wavedil import streaming as streaming
+    from wavedil import testing as testing
+    from wavedil import training as training
+    from wavedil import wavelets as wavelets
     from wavedil.detect import Spotter, load
     from wavedil.receptive import Field, exponential_dilations, receptive_field
     from wavedil.streaming import Stream
@@ -21,6 +39,10 @@ _HOMES = {
     "load": "wavedil.detect",
     "receptive_field": "wavedil.receptive",
 }
+_MODULES = (
+    "audio", "cli", "config", "data", "detect", "export", "features", "filterbank", "functional", "layers", "models",
+    "receptive", "runtime", "streaming", "testing", "training", "wavelets",
+)  # fmt: skip
 
 __all__ = ["Field", "Spotter", "Stream", "__version__", "exponential_dilations", "load", "receptive_field"]
 
@@ -28,4 +50,13 @@ __all__ = ["Field", "Spotter", "Stream", "__version__", "exponential_dilations",
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return importlib.import_module(f"wavedil.{name}")
+    from wavedil.checks import did_you_mean
+
+    hint = "" if name.startswith("_") else did_you_mean(name, [*__all__, *_MODULES])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *_MODULES})

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wavedil.checks import bounded_integer, bounded_number, shown
 from wavedil.config import Boundary, FeatureConfig
 from wavedil.layers.base import Window
+from wavedil.layers.sizes import require_room
 
 # Energy added to each band, 90 dB below full scale: it keeps the logarithm of digital silence near that of a quiet
 # room. Much of real speech lies far below full scale, where a higher floor would hide it.
@@ -44,10 +46,12 @@ class LogMel(Window):
     """
 
     def __init__(self, sample_rate: int, config: FeatureConfig | None = None, *, boundary: Boundary = "zeros") -> None:
-        config = config or FeatureConfig()
+        config = FeatureConfig() if config is None else config
+        check_features(sample_rate, config)
         if not config.hop_length <= config.win_length <= config.n_fft:
             sizes = f"{config.hop_length}, {config.win_length}, {config.n_fft}"
             raise ValueError(f"expected hop_length <= win_length <= n_fft, got {sizes}")
+        require_room((config.n_fft // 2 + 1) * config.n_mels)
         window = torch.hann_window(config.win_length, dtype=torch.float64, device="cpu")
         window = window[window.count_nonzero().neg() :] * 2 / window.sum()
         super().__init__(len(window), config.hop_length, lookahead=0)
@@ -96,6 +100,23 @@ class LogMel(Window):
         return f"sample_rate={self.sample_rate}, {self.config}"
 
 
+def check_features(sample_rate: int, config: FeatureConfig) -> None:
+    """Refuse a front end whose numbers are out of range, each by itself.
+
+    Raises:
+        TypeError: if one is of another type.
+        ValueError: if one is out of its range.
+    """
+    if not isinstance(config, FeatureConfig):
+        raise TypeError(f"config: expected a FeatureConfig, got {shown(config)}")
+    bounded_integer("sample_rate", sample_rate, 1, 10_000_000)
+    for name in ("n_fft", "win_length", "hop_length", "n_mels"):
+        bounded_integer(name, getattr(config, name), 1, 2**20)
+    bounded_number("f_min", config.f_min, 0, sample_rate / 2, below=True)
+    if config.f_max is not None:
+        bounded_number("f_max", config.f_max, 0, sample_rate / 2, above=True)
+
+
 def mel_edges(sample_rate: int, config: FeatureConfig) -> Tensor:
     """Frequencies at equal distances on the mel scale: where band n begins, has its centre and ends are n to n + 2.
 
@@ -109,6 +130,7 @@ def mel_edges(sample_rate: int, config: FeatureConfig) -> Tensor:
     Raises:
         ValueError: if the frequencies are out of their range.
     """
+    check_features(sample_rate, config)
     f_max = sample_rate / 2 if config.f_max is None else config.f_max
     if not 0 <= config.f_min < f_max <= sample_rate / 2:
         raise ValueError(f"expected 0 <= f_min < f_max <= {sample_rate / 2} Hz, got {config.f_min} and {f_max}")

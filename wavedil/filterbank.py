@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavedil.config import Boundary, FeatureConfig
-from wavedil.features import FLOOR, mel_edges
+from wavedil.features import FLOOR, check_features, mel_edges
 from wavedil.layers.base import Window
+from wavedil.layers.sizes import require_room
 
 
 class FilterEnergies(Window):
@@ -30,11 +31,14 @@ class FilterEnergies(Window):
         ``(batch, 1, time)`` in [-1, 1] to ``(batch, n_mels, time // hop_length)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if the window is shorter than the hop, or the frequencies are out of their range.
     """
 
     def __init__(self, sample_rate: int, config: FeatureConfig | None = None, *, boundary: Boundary = "zeros") -> None:
-        config = config or FeatureConfig()
+        config = FeatureConfig() if config is None else config
+        check_features(sample_rate, config)
+        require_room(2 * config.n_mels * config.win_length)
         if not 1 <= config.hop_length <= config.win_length:
             raise ValueError(f"expected 1 <= hop_length <= win_length, got {config.hop_length}, {config.win_length}")
         super().__init__(config.win_length, config.hop_length, lookahead=0)

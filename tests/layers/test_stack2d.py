@@ -261,12 +261,12 @@ def test_every_parameter_is_trained():
 @pytest.mark.parametrize(
     ("dilations", "options", "message"),
     [
-        ([], {}, "expected at least one dilation, got none"),
+        ([], {}, "dilations: expected 1 to 1,024 items, got 0"),
         ([1, 2], {"frequency_dilations": [1]}, "expected a frequency dilation for each of 2 dilations, got 1"),
-        ([1, 0], {}, "dilation in time must be at least 1, got 0"),
-        ([1], {"frequency_dilations": [0]}, "dilation in frequency must be at least 1, got 0"),
+        ([1, 0], {}, "dilation in time: expected an integer from 1 to 16777216, got 0"),
+        ([1], {"frequency_dilations": [0]}, "dilation in frequency: expected an integer from 1 to 16777216, got 0"),
         ([1, 2], {"lookahead": [1]}, "expected a lookahead for each of 2 dilations, got 1"),
-        ([1], {"gate": "relu"}, "gate must be 'tanh' or 'glu', got 'relu'"),
+        ([1], {"gate": "relu"}, "gate: expected one of tanh, glu; got 'relu'"),
     ],
 )
 def test_errors_say_what_was_expected(dilations, options, message):

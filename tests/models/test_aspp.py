@@ -236,13 +236,13 @@ def test_the_mean_of_the_whole_signal_has_no_stream():
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (ASPPv2, {"rates": ()}, "at least one branch"),
-        (ASPPv2, {"rates": (0,)}, "dilation .*must be at least 1, got 0"),
-        (ASPPv3, {"dimensions": 3}, "dimensions must be 1 or 2, got 3"),
+        (ASPPv2, {"rates": ()}, "rates: expected 1 to 64 items, got 0"),
+        (ASPPv2, {"rates": (0,)}, "dilation: expected an integer from 1 to .*, got 0"),
+        (ASPPv3, {"dimensions": 3}, "dimensions: expected one of 1, 2; got 3"),
         (ASPPv3, {"image_pooling": "mean"}, "'auto', 'whole', 'past', 'none' or frames, got 'mean'"),
         (ASPPv3, {"causal": True, "image_pooling": "whole"}, "'auto', 'past', 'none' or frames, got 'whole'"),
-        (ASPPv3, {"image_pooling": 0}, "window must be at least 1, got 0"),
-        (ASPPv3, {"norm": "group"}, "norm must be one of .* got 'group'"),
+        (ASPPv3, {"image_pooling": 0}, "window: expected an integer from 1 to .*, got 0"),
+        (ASPPv3, {"norm": "group"}, "norm: expected one of batch, layer, rms, none; got 'group'"),
     ],
 )
 def test_errors_say_what_was_expected(make, arguments, message):

@@ -182,9 +182,9 @@ def test_it_is_exported_with_named_states():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"channels": 0}, "channels must be at least 1, got 0"),
-        ({"channels": 1, "dimensions": 3}, "dimensions must be 1 or 2, got 3"),
-        ({"channels": 1, "sigma": -1.0}, "sigma must be at least 0, got -1.0"),
+        ({"channels": 0}, "channels: expected an integer from 1 to 65536, got 0"),
+        ({"channels": 1, "dimensions": 3}, "dimensions: expected one of 1, 2; got 3"),
+        ({"channels": 1, "sigma": -1.0}, "sigma: expected a number of at least 0 and at most 1, got -1.0"),
     ],
 )
 def test_errors_say_what_was_expected(arguments, message):

@@ -130,7 +130,7 @@ def test_the_width_multiplies_the_channels(name):
     assert 2 < sizes[2.0] / sizes[1.0] < 4
     wide = dataclasses.replace(base, width=2.0)
     assert wide.widened() == dataclasses.replace(wide.widened(), width=1.0)
-    with pytest.raises(ValueError, match="width must be above 0, got 0"):
+    with pytest.raises(ValueError, match=r"width: expected a number above 0 .*, got 0"):
         build_model(dataclasses.replace(base, width=0.0), 12)
 
 

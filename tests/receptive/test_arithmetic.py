@@ -129,5 +129,5 @@ def test_convolution_chains_are_exact(sizes, output):
 
 def test_schedule():
     assert exponential_dilations(2, 4) == (1, 2, 4, 8, 1, 2, 4, 8)
-    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="depth: expected an integer from 1 to 100000, got 0"):
         exponential_dilations(1, 0)

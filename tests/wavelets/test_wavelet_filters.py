@@ -160,16 +160,16 @@ def test_pywavelets_is_needed_for_names_alone(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"levels": 0}, "levels must be at least 1, got 0"),
-        ({"wavelet": "morl"}, "wavelet must be 'starlet' or one of .*, got 'morl'"),
-        ({"wavelet": [1.0]}, r"a low-pass filter of at least 2 taps.*got \[1.0\]"),
+        ({"levels": 0}, "levels: expected an integer from 1 to 24, got 0"),
+        ({"wavelet": "morl"}, "wavelet: expected 'starlet' or one of .*, got 'morl'"),
+        ({"wavelet": [1.0]}, r"a low-pass filter of 2 to 4096 taps.*got \[1.0\]"),
         ({"wavelet": [[1.0, 1.0], [1.0, -1.0]]}, "four filters of one length"),
         ({"wavelet": [[1.0], [1.0, 1.0]]}, "four filters of one length"),
         ({"wavelet": [float("nan"), 1.0]}, "finite taps"),
         ({"wavelet": [[1.0, 1.0]] * 4}, "must be one sample, delayed.*got 4 at delay 1 and up to 2 elsewhere"),
         ({"wavelet": [[0.0, 0.0]] * 4}, "must be one sample"),
         ({"norm": True}, "norm is for filter banks; 'starlet' has a low-pass filter alone"),
-        ({"boundary": "mirror"}, "boundary must be one of zeros, reflect, periodic, got 'mirror'"),
+        ({"boundary": "mirror"}, "boundary: expected one of zeros, reflect, periodic; got 'mirror'"),
     ],
     ids=str,
 )

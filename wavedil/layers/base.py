@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wavedil.checks import bounded_integer
 from wavedil.config import Boundary
+from wavedil.functional import LONGEST
+from wavedil.layers.sizes import require_boundary, require_sizes
 from wavedil.receptive import Field
 
 State = tuple[Tensor, ...]
@@ -31,10 +34,19 @@ class StreamingModule(nn.Module):
         sample_rate: of the input, in Hz, where the module knows it.
     """
 
-    boundary: Boundary = "zeros"
     sample_rate: int | None = None
+    _boundary: Boundary = "zeros"
     # Names of keyword arguments of ``step`` that run along with the input, one value a sample.
     aligned: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def boundary(self) -> Boundary:
+        """What the layers see before the first sample; one that is not known is refused when it is set."""
+        return self._boundary
+
+    @boundary.setter
+    def boundary(self, value: Boundary) -> None:
+        self._boundary = require_boundary(value)
 
     @property
     def field(self) -> Field:
@@ -201,8 +213,8 @@ class Window(StreamingModule):
 
     def __init__(self, span: int, step_size: int, lookahead: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= lookahead < span:
-            raise ValueError(f"lookahead must be from 0 to {span - 1} (the window is {span} wide), got {lookahead}")
+        require_sizes(span=span, stride=step_size)
+        bounded_integer("lookahead", lookahead, 0, span - 1)
         self.span = span
         self.step_size = step_size
         self._lookahead = lookahead
@@ -275,6 +287,7 @@ class Delay(Window):
     """
 
     def __init__(self, samples: int) -> None:
+        bounded_integer("samples", samples, 0, LONGEST - 1)
         super().__init__(span=samples + 1, step_size=1, lookahead=0)
         self.samples = samples
 

@@ -11,6 +11,7 @@ from wavedil.layers.base import Pointwise, State
 from wavedil.layers.chain import Chain
 from wavedil.layers.conv import CausalConv1d, CausalConv2d, OverSpectrograms
 from wavedil.layers.norm import BatchNorm1d, BatchNorm2d, SubSpectralNorm
+from wavedil.layers.sizes import require_channels, require_probability, require_sizes
 from wavedil.receptive import Field
 
 
@@ -45,6 +46,7 @@ class BroadcastResidualBlock(OverSpectrograms):
         ``(batch, in_channels, frequency, time)`` to ``(batch, channels, frequency / frequency_stride, time)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
 
     Example:
@@ -64,6 +66,9 @@ class BroadcastResidualBlock(OverSpectrograms):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        require_channels(in_channels=in_channels, channels=channels, frequency_stride=frequency_stride, bands=bands)
+        require_sizes(dilation=dilation)
+        require_probability("dropout", dropout)
         self.in_channels, self.channels = in_channels, channels
         self.is_residual = in_channels == channels
         if self.is_residual and frequency_stride != 1:

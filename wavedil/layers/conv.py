@@ -1,15 +1,30 @@
 """Convolutions that are causal in time, over waveforms and spectrograms."""
 
+import math
 from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wavedil.checks import bounded_integer, one_of
 from wavedil.config import Boundary
 from wavedil.layers.base import State, StreamingModule, Window, repeat_back, respond
+from wavedil.layers.sizes import (
+    MOST_CHANNELS,
+    pair,
+    require_channels,
+    require_flags,
+    require_groups,
+    require_placement,
+    require_room,
+    require_sizes,
+)
 from wavedil.receptive import Field
 from wavedil.receptive.arithmetic import dilated_span
+
+FrequencyPadding = Literal["same", "valid"]
 
 
 class CausalConv1d(Window, nn.Conv1d):
@@ -37,6 +52,7 @@ class CausalConv1d(Window, nn.Conv1d):
         ``(batch, in_channels, time)`` to ``(batch, out_channels, time // stride)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
 
     Example:
@@ -61,8 +77,11 @@ class CausalConv1d(Window, nn.Conv1d):
         dtype: torch.dtype | None = None,
     ) -> None:
         require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        span = dilated_span(kernel_size, dilation)
+        _require_convolution(in_channels, out_channels, kernel_size, span, groups, bias, device, dtype)
+        bounded_integer("lookahead", lookahead, 0, span - 1)
         super().__init__(
-            dilated_span(kernel_size, dilation),
+            span,
             stride,
             lookahead,
             in_channels=in_channels,
@@ -113,6 +132,7 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
         ``(batch, in_channels, time)`` to ``(batch, out_channels, time * stride)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 
@@ -133,6 +153,9 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
     ) -> None:
         require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
         span = dilated_span(kernel_size, dilation)
+        _require_convolution(in_channels, out_channels, kernel_size, max(span, stride), groups, bias, device, dtype)
+        bounded_integer("stride", stride, 1, MOST_CHANNELS)  # a stream computes as many outputs at once
+        bounded_integer("lookahead", lookahead, 0, (span - 1) // stride)
         # A kernel shorter than the stride leaves outputs that read nothing: they hold the bias alone.
         gap = max(stride - span, 0)
         super().__init__(
@@ -147,8 +170,6 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
             device=device,
             dtype=dtype,
         )
-        if lookahead < 0 or lookahead * stride > span - 1:
-            raise ValueError(f"lookahead must be from 0 to {(span - 1) // stride}, got {lookahead}")
         self.span = span
         self.boundary = boundary
         self._lookahead = lookahead
@@ -231,6 +252,7 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
         ``(batch, in_channels, frequency, time)`` to ``(batch, out_channels, frequency', time // stride)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 
@@ -244,20 +266,20 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        frequency_padding: str = "same",
+        frequency_padding: FrequencyPadding = "same",
         lookahead: int = 0,
         boundary: Boundary = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        kernels, strides, dilations = pair(kernel_size), pair(stride), pair(dilation)
-        for axis, name in enumerate(("frequency", "time")):
-            sizes = {"kernel_size": kernels[axis], "stride": strides[axis], "dilation": dilations[axis]}
-            require_sizes(**{f"{key} in {name}": value for key, value in sizes.items()})
-        if frequency_padding not in ("same", "valid"):
-            raise ValueError(f"frequency_padding must be 'same' or 'valid', got {frequency_padding!r}")
+        kernels, strides = pair("kernel_size", kernel_size), pair("stride", stride)
+        dilations = pair("dilation", dilation)
+        one_of("frequency_padding", frequency_padding, get_args(FrequencyPadding))
+        height, span = (dilated_span(kernels[axis], dilations[axis]) for axis in (0, 1))
+        _require_convolution(in_channels, out_channels, math.prod(kernels), height * span, groups, bias, device, dtype)
+        bounded_integer("lookahead", lookahead, 0, span - 1)
         super().__init__(
-            dilated_span(kernels[1], dilations[1]),
+            span,
             strides[1],
             lookahead,
             in_channels=in_channels,
@@ -271,7 +293,7 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
             dtype=dtype,
         )
         self.boundary = boundary
-        reach = dilated_span(kernels[0], dilations[0]) - 1
+        reach = height - 1
         self.frequency_padding = (reach // 2, reach - reach // 2) if frequency_padding == "same" else (0, 0)
 
     @property
@@ -288,13 +310,12 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """A (frequency, time) pair, of one number for both or of a pair."""
-    return (value, value) if isinstance(value, int) else value
-
-
-def require_sizes(**sizes: int) -> None:
-    """Refuse sizes below 1, by name."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+def _require_convolution(
+    in_channels: Any, out_channels: Any, taps: int, span: int, groups: Any, bias: Any, device: Any, dtype: Any
+) -> None:
+    """Refuse what no convolution can be made of, before torch tries."""
+    require_channels(in_channels=in_channels, out_channels=out_channels)
+    require_groups(groups, in_channels=in_channels, out_channels=out_channels)
+    require_flags(bias=bias)
+    require_room(in_channels * out_channels // groups * taps, in_channels * span)
+    require_placement(device, dtype)

@@ -1,16 +1,18 @@
 """The gated residual block of WaveNet, over waveforms and spectrograms."""
 
 import math
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from wavedil.checks import one_of
 from wavedil.config import Boundary
 from wavedil.layers.base import Delay, State, StreamingModule
 from wavedil.layers.chain import split_state
 from wavedil.layers.conv import CausalConv1d, CausalConv2d, OverSpectrograms
 from wavedil.layers.norm import FrameLayerNorm, FrameRMSNorm, NormName, make_norm
+from wavedil.layers.sizes import require_channels, require_flags, require_probability
 from wavedil.receptive import Field
 
 Gate = Literal["tanh", "glu"]
@@ -47,27 +49,33 @@ class _GatedBlock(StreamingModule, Generic[Size]):
         conditioning: Conditioning = "add",
         lookahead: int = 0,
         boundary: Boundary = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if gate not in ("tanh", "glu"):
-            raise ValueError(f"gate must be 'tanh' or 'glu', got {gate!r}")
-        if conditioning not in ("add", "film"):
-            raise ValueError(f"conditioning must be 'add' or 'film', got {conditioning!r}")
+        one_of("gate", gate, get_args(Gate))
+        one_of("conditioning", conditioning, get_args(Conditioning))
+        require_channels(channels=channels, **({} if skip_channels is None else {"skip_channels": skip_channels}))
+        require_channels(0, global_channels=global_channels, local_channels=local_channels)
+        require_probability("dropout", dropout)
+        require_flags(project_residual=project_residual)
         self.channels = self.in_channels = channels
         self.gate = gate
         self.conditioning = conditioning
         self.boundary = boundary
         self.conv = _CONVOLUTIONS[self.dimensions](
-            channels, 2 * channels, kernel_size, dilation=dilation, groups=groups, bias=bias, lookahead=lookahead
-        )
-        self.norm = make_norm(norm, 2 * channels, self.dimensions)
+            channels, 2 * channels, kernel_size, dilation=dilation, groups=groups, bias=bias, lookahead=lookahead,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        placed: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.norm = make_norm(norm, 2 * channels, self.dimensions, **placed)
         self.dropout = nn.Dropout(dropout)
         width = 2 * channels * (2 if conditioning == "film" else 1)
-        self.global_projection = nn.Linear(global_channels, width) if global_channels else None
-        self.local_projection = nn.Conv1d(local_channels, width, 1) if local_channels else None
+        self.global_projection = nn.Linear(global_channels, width, **placed) if global_channels else None
+        self.local_projection = nn.Conv1d(local_channels, width, 1, **placed) if local_channels else None
         pointwise = _POINTWISE[self.dimensions]
-        self.residual = pointwise(channels, channels, 1, bias=bias) if project_residual else None
-        self.skip = pointwise(channels, skip_channels, 1, bias=bias) if skip_channels else None
+        self.residual = pointwise(channels, channels, 1, bias=bias, **placed) if project_residual else None
+        self.skip = pointwise(channels, skip_channels, 1, bias=bias, **placed) if skip_channels else None
         self.residual_delay = Delay(lookahead)
         self.condition_delay = Delay(lookahead if local_channels else 0)
 
@@ -83,6 +91,22 @@ class _GatedBlock(StreamingModule, Generic[Size]):
     def state_names(self) -> tuple[str, ...]:
         names = ("conv", "residual_delay", "condition_delay")
         return tuple(f"{name}.{own}" for name in names for own in getattr(self, name).state_names)
+
+    def __repr__(self) -> str:
+        layers = (self.conv, self.norm, self.dropout)
+        own = [repr(layer) for layer in layers if layer is not None and getattr(layer, "p", 1) > 0]
+        outputs = [
+            f"{name}={layer.out_channels}"
+            for name, layer in (("residual", self.residual), ("skip", self.skip))
+            if layer is not None
+        ]
+        if self.global_projection is not None:
+            outputs.append(f"global_channels={self.global_projection.in_features}")
+        if self.local_projection is not None:
+            outputs.append(f"local_channels={self.local_projection.in_channels}")
+        conditioned = [self.conditioning] if self.global_projection or self.local_projection else []
+        parts = [*own, self.gate, *outputs, *conditioned, f"receptive_field={self.receptive_field}"]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def step(
         self,
@@ -183,6 +207,8 @@ class GatedResidualBlock(_GatedBlock[int]):
         conditioning: "add" or "film".
         lookahead: inputs read beyond the present.
         boundary: see :class:`StreamingModule`.
+        device: as in torch.
+        dtype: as in torch.
 
     Shape:
         ``(batch, channels, time)`` to the residual of the same shape; with ``skip_channels``, to the pair of it and
@@ -190,6 +216,7 @@ class GatedResidualBlock(_GatedBlock[int]):
         ``local_condition`` ``(batch, local_channels, time)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 
@@ -214,6 +241,7 @@ class GatedResidualBlock2d(OverSpectrograms, _GatedBlock[int | tuple[int, int]])
         it and ``(batch, skip_channels, frequency, time)``. Conditions as in one dimension, the same for all bins.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 

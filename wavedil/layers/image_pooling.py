@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wavedil.layers.base import Pointwise, State, StreamingModule, repeat_back
-from wavedil.layers.conv import require_sizes
+from wavedil.layers.sizes import require_sizes
 from wavedil.receptive import Field
 
 
@@ -51,7 +51,8 @@ class CausalImagePool(StreamingModule):
         time)``.
 
     Raises:
-        ValueError: if the window is below 1.
+        TypeError: if the window is no integer.
+        ValueError: if the window is out of its range.
 
     Example:
         >>> CausalImagePool()(torch.tensor([[[2.0, 4.0, 9.0]]]))

@@ -9,13 +9,42 @@ from torch.nn import functional as F
 from torch.nn.modules import batchnorm
 from torch.nn.utils import parametrizations, parametrize
 
+from wavedil.checks import one_of
 from wavedil.layers.base import Pointwise, State
+from wavedil.layers.sizes import (
+    require_channels,
+    require_dimensions,
+    require_epsilon,
+    require_flags,
+    require_placement,
+    require_probability,
+)
 
 NormName = Literal["batch", "layer", "rms", "none"]
 Module = TypeVar("Module", bound=nn.Module)
 
 
 class _BatchNorm(Pointwise, batchnorm._BatchNorm):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        require_channels(num_features=num_features)
+        require_epsilon(eps)
+        if momentum is not None:
+            require_probability("momentum", momentum)
+        require_flags(affine=affine, track_running_stats=track_running_stats)
+        require_placement(device, dtype)
+        options |= {"momentum": momentum, "affine": affine, "track_running_stats": track_running_stats}
+        super().__init__(num_features, eps, device=device, dtype=dtype, **options)
+
     def apply_point(self, x: Tensor) -> Tensor:
         return batchnorm._BatchNorm.forward(self, x)
 
@@ -49,6 +78,7 @@ class SubSpectralNorm(BatchNorm2d):
     """
 
     def __init__(self, channels: int, bands: int) -> None:
+        require_channels(channels=channels, bands=bands)
         super().__init__(channels * bands)
         self.channels, self.bands = channels, bands
 
@@ -60,6 +90,8 @@ class SubSpectralNorm(BatchNorm2d):
 
     def _by_band(self, x: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
         batch, channels, bins, frames = x.shape
+        if channels != self.channels:
+            raise ValueError(f"{type(self).__name__}: expected {self.channels} channels, got {tuple(x.shape)}")
         if bins % self.bands:
             raise ValueError(f"{type(self).__name__}: expected bins in multiples of {self.bands} bands, got {bins}")
         parts = x.reshape(batch, channels * self.bands, bins // self.bands, frames)
@@ -67,14 +99,28 @@ class SubSpectralNorm(BatchNorm2d):
 
 
 class _FrameNorm(Pointwise):
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
+        require_channels(channels=channels)
+        require_epsilon(eps)
+        require_placement(device, dtype)
         self.channels = channels
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(channels, device=device, dtype=dtype))
 
     def input_shape(self) -> tuple[int, ...]:
         return (self.channels,)
+
+    def _require_channels(self, x: Tensor) -> None:
+        """One value would be broadcast over all channels."""
+        if x.shape[1] != self.channels:
+            raise ValueError(f"{type(self).__name__}: expected {self.channels} channels, got {tuple(x.shape)}")
 
     def extra_repr(self) -> str:
         return f"{self.channels}, eps={self.eps}"
@@ -89,13 +135,22 @@ class FrameLayerNorm(_FrameNorm):
     Args:
         channels: of the input, ``(batch, channels, time)`` or ``(batch, channels, frequency, time)``.
         eps: added to the variance.
+        device: as in torch.
+        dtype: as in torch.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__(channels, eps)
-        self.bias = nn.Parameter(torch.zeros(channels))
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(channels, eps, device, dtype)
+        self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
 
     def apply_point(self, x: Tensor) -> Tensor:
+        self._require_channels(x)
         wide = _widened(x)
         variance, mean = torch.var_mean(wide, dim=_frame_axes(x), correction=0, keepdim=True)
         scaled = ((wide - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
@@ -110,9 +165,12 @@ class FrameRMSNorm(_FrameNorm):
     Args:
         channels: of the input, ``(batch, channels, time)`` or ``(batch, channels, frequency, time)``.
         eps: added to the mean square.
+        device: as in torch.
+        dtype: as in torch.
     """
 
     def apply_point(self, x: Tensor) -> Tensor:
+        self._require_channels(x)
         wide = _widened(x)
         mean_square = wide.square().mean(dim=_frame_axes(x), keepdim=True)
         return (wide * torch.rsqrt(mean_square + self.eps)).to(x.dtype) * _by_channel(self.weight, x)
@@ -133,22 +191,32 @@ def _by_channel(values: Tensor, x: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
-def make_norm(name: NormName, channels: int, dimensions: Literal[1, 2] = 1) -> Pointwise | None:
+def make_norm(
+    name: NormName,
+    channels: int,
+    dimensions: Literal[1, 2] = 1,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Pointwise | None:
     """The normalisation of that name, or None for "none".
 
     Args:
         name: "batch", "layer", "rms" or "none".
         channels: of the input.
         dimensions: 1 for ``(batch, channels, time)``, 2 for ``(batch, channels, frequency, time)``.
+        device: as in torch.
+        dtype: as in torch.
 
     Raises:
-        ValueError: for another name.
+        TypeError: if the channels are no integer.
+        ValueError: for another name, or a number out of its range.
     """
+    require_dimensions(dimensions)
+    require_channels(channels=channels)
     batch = BatchNorm1d if dimensions == 1 else BatchNorm2d
     norms: dict[str, Any] = {"batch": batch, "layer": FrameLayerNorm, "rms": FrameRMSNorm, "none": None}
-    if name not in norms:
-        raise ValueError(f"norm must be one of {', '.join(norms)}, got {name!r}")
-    return None if norms[name] is None else norms[name](channels)
+    kind = norms[one_of("norm", name, tuple(norms))]
+    return None if kind is None else kind(channels, device=device, dtype=dtype)
 
 
 def add_weight_norm(module: Module) -> Module:

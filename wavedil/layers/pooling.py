@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from wavedil.config import Boundary
 from wavedil.layers.base import Window
-from wavedil.layers.conv import require_sizes
+from wavedil.layers.sizes import require_sizes
 
 
 class CausalAvgPool1d(Window):
@@ -24,6 +24,7 @@ class CausalAvgPool1d(Window):
         ``(batch, channels, time)`` to ``(batch, channels, time // stride)``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 

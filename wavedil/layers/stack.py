@@ -12,6 +12,7 @@ from wavedil.layers.chain import split_state
 from wavedil.layers.conv import OverSpectrograms
 from wavedil.layers.gated import Conditioning, Gate, GatedResidualBlock, GatedResidualBlock2d, Size, _GatedBlock
 from wavedil.layers.norm import NormName
+from wavedil.layers.sizes import each_of, require_placement, require_room
 from wavedil.receptive import Field
 
 
@@ -29,6 +30,8 @@ class StackOptions(TypedDict, total=False):
     conditioning: Conditioning
     lookahead: int | Sequence[int]
     boundary: Boundary
+    device: torch.device | str | None
+    dtype: torch.dtype | None
 
 
 class _Stack(StreamingModule, Generic[Size]):
@@ -54,37 +57,35 @@ class _Stack(StreamingModule, Generic[Size]):
         conditioning: Conditioning = "add",
         lookahead: int | Sequence[int] = 0,
         boundary: Boundary = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not dilations:
-            raise ValueError("expected at least one dilation, got none")
-        lookaheads = [lookahead] * len(dilations) if isinstance(lookahead, int) else list(lookahead)
+        each_of("dilations", dilations)
+        is_list = isinstance(lookahead, Sequence)
+        lookaheads = list(each_of("lookahead", lookahead)) if is_list else [lookahead] * len(dilations)
         if len(lookaheads) != len(dilations):
             raise ValueError(f"expected a lookahead for each of {len(dilations)} dilations, got {len(lookaheads)}")
+        require_placement(device, dtype)
         self.channels = self.in_channels = channels
         self.skip_channels = skip_channels
         self.dilations = tuple(dilations)
         self.local_channels = local_channels
         self.boundary = boundary
-        self.blocks = nn.ModuleList(
-            self.block(
-                channels,
-                kernel_size,
-                dilation,
-                skip_channels=skip_channels,
-                project_residual=skip_channels is None or i + 1 < len(dilations),
-                gate=gate,
-                norm=norm,
-                dropout=dropout,
-                groups=groups,
-                bias=bias,
-                global_channels=global_channels,
-                local_channels=local_channels,
-                conditioning=conditioning,
-                lookahead=ahead,
-            )
-            for i, (dilation, ahead) in enumerate(zip(dilations, lookaheads, strict=True))
-        )
+        options = {
+            "skip_channels": skip_channels, "gate": gate, "norm": norm, "dropout": dropout, "groups": groups,
+            "bias": bias, "global_channels": global_channels, "local_channels": local_channels,
+            "conditioning": conditioning,
+        }  # fmt: skip
+        on_meta = self.block(channels, kernel_size, dilations[0], **options, device="meta", dtype=dtype)
+        require_room(len(dilations) * sum(weight.numel() for weight in on_meta.parameters()))
+        self.blocks = nn.ModuleList()
+        for i, (dilation, ahead) in enumerate(zip(dilations, lookaheads, strict=True)):
+            # The last block's residual is read by nothing if the output is the skip sum.
+            projects = skip_channels is None or i + 1 < len(dilations)
+            own = {"project_residual": projects, "lookahead": ahead, "device": device, "dtype": dtype}
+            self.blocks.append(self.block(channels, kernel_size, dilation, **options, **own))
+        require_room(0, channels * int(self.receptive_field))
         # The skip sum waits for each block's lookahead; the condition waits for that of all blocks before.
         self.skip_delays = nn.ModuleList(Delay(ahead if skip_channels else 0) for ahead in lookaheads)
         before = [sum(lookaheads[:i]) if local_channels else 0 for i in range(len(lookaheads))]
@@ -109,6 +110,15 @@ class _Stack(StreamingModule, Generic[Size]):
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (self.skip_channels or self.channels, *shape[1:])
+
+    def __repr__(self) -> str:
+        own = [f"blocks={len(self.blocks)}", f"dilations={folded(self.dilations)}"]
+        own.append(f"receptive_field={self.receptive_field}")
+        if self.lookahead:
+            own.append(f"lookahead={self.lookahead}")
+        if self.boundary != "zeros":
+            own.append(f"boundary={self.boundary!r}")
+        return f"{type(self).__name__}({', '.join(own)},\n  (blocks.0): {self.blocks[0]!r}\n)"
 
     def step(
         self, x: Tensor, state: State, global_condition: Tensor | None = None, local_condition: Tensor | None = None
@@ -167,13 +177,16 @@ class DilatedStack(_Stack[int]):
         conditioning: "add" or "film".
         lookahead: inputs that each block reads beyond its present: one number for all, or one for each.
         boundary: "zeros" (each block sees zeros before the start) or "silence" (the response to a silent input).
+        device: as in torch.
+        dtype: as in torch.
 
     Shape:
         ``(batch, channels, time)`` to ``(batch, skip_channels or channels, time)``. Conditions: ``global_condition``
         ``(batch, global_channels)``, ``local_condition`` ``(batch, local_channels, time)``.
 
     Raises:
-        ValueError: if there is no dilation or an argument is out of its range.
+        TypeError: if an argument is of another type.
+        ValueError: if there is no dilation, more than 1,024, or an argument is out of its range.
 
     Example:
         >>> stack = DilatedStack(16, kernel_size=3, dilations=[1, 2, 4, 8])
@@ -203,6 +216,7 @@ class DilatedStack2d(OverSpectrograms, _Stack[int | tuple[int, int]]):
         in one dimension, the same for all bins.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there is no dilation, there are not as many in frequency, or an argument is out of its range.
 
     Example:
@@ -224,8 +238,9 @@ class DilatedStack2d(OverSpectrograms, _Stack[int | tuple[int, int]]):
         frequency_dilations: Sequence[int] | None = None,
         **options: Unpack[StackOptions],
     ) -> None:
-        bins = [1] * len(dilations) if frequency_dilations is None else list(frequency_dilations)
-        if len(bins) != len(dilations):
+        each_of("dilations", dilations)
+        bins = [1] * len(dilations) if frequency_dilations is None else frequency_dilations
+        if len(each_of("frequency_dilations", bins)) != len(dilations):
             raise ValueError(f"expected a frequency dilation for each of {len(dilations)} dilations, got {len(bins)}")
         super().__init__(channels, kernel_size, list(zip(bins, dilations, strict=True)), **options)
 
@@ -235,6 +250,15 @@ class DilatedStack2d(OverSpectrograms, _Stack[int | tuple[int, int]]):
         for block in self.blocks:
             field = field.then(cast(GatedResidualBlock2d, block).frequency_field)
         return field
+
+
+def folded(values: Sequence[Any]) -> str:
+    """Values for one line: what repeats as a product, and long lists by their ends."""
+    period = next(n for n in range(1, len(values) + 1) if list(values) == list(values[:n]) * (len(values) // n))
+    shown = [str(value) for value in values[:period]]
+    if period > 12:
+        shown = [*shown[:6], "...", *shown[-3:]]
+    return f"[{', '.join(shown)}]" + (f" * {len(values) // period}" if len(values) > period else "")
 
 
 def _delay(module: nn.Module) -> Delay:

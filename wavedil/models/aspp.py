@@ -1,17 +1,20 @@
 """Atrous spatial pyramid pooling: the same input at several dilations at once, as DeepLab has it."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
+from wavedil.checks import one_of, shown
 from wavedil.layers import Chain, StreamingModule
 from wavedil.layers.image_pooling import CausalImagePool, ImagePool
 from wavedil.layers.norm import NormName, make_norm
 from wavedil.layers.parallel import Parallel
+from wavedil.layers.sizes import each_of, require_channels
 from wavedil.models.convolution import Dimensions, convolution
 
 ImagePooling = Literal["auto", "whole", "past", "none"] | int
+MOST_RATES = 64
 
 
 class ASPPv2(Parallel):
@@ -33,6 +36,7 @@ class ASPPv2(Parallel):
         ``(batch, in_channels, time)`` or ``(batch, in_channels, frequency, time)`` to the same with ``out_channels``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there is no rate, or an argument is out of its range.
 
     Example:
@@ -52,8 +56,10 @@ class ASPPv2(Parallel):
         dimensions: Dimensions = 2,
         causal: bool = False,
     ) -> None:
+        if hidden_channels is not None:
+            require_channels(hidden_channels=hidden_channels)
         branches = []
-        for rate in rates:
+        for rate in each_of("rates", rates, MOST_RATES):
             width = hidden_channels or out_channels
             layers: list[nn.Module] = [convolution(dimensions, in_channels, width, 3, rate, causal=causal)]
             if hidden_channels:
@@ -88,6 +94,7 @@ class ASPPv3(Chain):
         ``(batch, in_channels, time)`` or ``(batch, in_channels, frequency, time)`` to the same with ``out_channels``.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
 
     Example:
@@ -108,6 +115,10 @@ class ASPPv3(Chain):
         image_pooling: ImagePooling = "auto",
         norm: NormName = "batch",
     ) -> None:
+        each_of("rates", rates, MOST_RATES)
+        require_channels(in_channels=in_channels, out_channels=out_channels)
+        one_of("norm", norm, get_args(NormName))
+
         def block(channels: int, kernel_size: int = 1, rate: int = 1) -> list[tuple[str, nn.Module]]:
             bias = norm == "none"
             conv = convolution(dimensions, channels, out_channels, kernel_size, rate, causal=causal, bias=bias)
@@ -134,7 +145,7 @@ def _image_pool(image_pooling: ImagePooling, causal: bool) -> StreamingModule | 
         return CausalImagePool()
     if image_pooling == "whole" and not causal:
         return ImagePool()
-    if isinstance(image_pooling, int):
+    if not isinstance(image_pooling, str):
         return CausalImagePool(image_pooling)
     whole = "" if causal else "'whole', "
-    raise ValueError(f"image_pooling must be 'auto', {whole}'past', 'none' or frames, got {image_pooling!r}")
+    raise ValueError(f"image_pooling: expected 'auto', {whole}'past', 'none' or frames, got {shown(image_pooling)}")

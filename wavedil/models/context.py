@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
+from wavedil.checks import bounded_number
 from wavedil.config import Boundary
 from wavedil.layers import CausalConv1d, CausalConv2d, Chain
-from wavedil.layers.conv import require_sizes
+from wavedil.layers.sizes import require_boundary, require_channels, require_dimensions, require_flags, require_room
 from wavedil.models.convolution import Dimensions, convolution
 
 DILATIONS = (1, 1, 2, 4, 8, 16, 1)
@@ -40,6 +41,7 @@ class ContextModule(Chain):
         ``(batch, channels, time)`` or ``(batch, channels, frequency, time)`` to the same.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
 
     Example:
@@ -60,11 +62,15 @@ class ContextModule(Chain):
         sigma: float = 1e-3,
         boundary: Boundary = "silence",
     ) -> None:
-        require_sizes(channels=channels)
-        if sigma < 0:
-            raise ValueError(f"sigma must be at least 0, got {sigma}")
+        require_channels(channels=channels)
+        bounded_number("sigma", sigma, 0, 1)
+        require_flags(large=large, causal=causal, identity=identity)
+        require_dimensions(dimensions)
+        require_boundary(boundary)
         widths = [channels * factor for factor in (LARGE if large else BASIC)]
         kernels = [(3, dilation) for dilation in DILATIONS] + [(1, 1)]
+        sizes = zip([channels, *widths], widths, kernels, strict=False)
+        require_room(sum(before * after * size**dimensions for before, after, (size, _) in sizes))
         layers: list[tuple[str, nn.Module]] = []
         for i, (before, after, kernel) in enumerate(zip([channels, *widths], widths, kernels, strict=False), 1):
             conv = convolution(dimensions, before, after, *kernel, causal=causal)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from wavedil.layers import CausalConv1d, CausalConv2d
+from wavedil.layers.sizes import require_dimensions, require_flags, require_sizes
 
 Dimensions = Literal[1, 2]
 
@@ -29,10 +30,12 @@ def convolution(
         bias: as in torch.
 
     Raises:
+        TypeError: if a size is no integer.
         ValueError: if there are not 1 or 2 dimensions, or a size is out of its range.
     """
-    if dimensions not in (1, 2):
-        raise ValueError(f"dimensions must be 1 or 2, got {dimensions}")
+    require_dimensions(dimensions)
+    require_sizes(kernel_size=kernel_size, dilation=dilation)
+    require_flags(causal=causal)
     kind = CausalConv1d if dimensions == 1 else CausalConv2d
     ahead = 0 if causal else dilation * (kernel_size - 1) // 2
     return kind(in_channels, out_channels, kernel_size, dilation=dilation, bias=bias, lookahead=ahead)

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor, nn
 
+from wavedil.checks import bounded_integer
 from wavedil.config import ModelConfig
 from wavedil.features import LogMel
 from wavedil.filterbank import FilterEnergies
 from wavedil.layers import BatchNorm1d, CausalAvgPool1d, CausalConv1d, Chain, DilatedStack, StreamingModule
 from wavedil.layers.interleave import BatchRunner, run_each
+from wavedil.layers.sizes import require_channels
 from wavedil.models.broadcast import broadcast_body
+from wavedil.models.config import check_config
 from wavedil.models.entry import spectrogram_entry
 from wavedil.receptive import exponential_dilations
 
@@ -28,10 +31,14 @@ class KeywordModel(Chain):
         ``(batch, 1, time)`` to logits ``(batch, n_classes, time // hop)``.
 
     Raises:
-        ValueError: if the sizes do not fit each other.
+        TypeError: if an argument, or a value of the config, is of another type.
+        ValueError: if a value is out of its range, or the sizes do not fit each other.
     """
 
     def __init__(self, config: ModelConfig, n_classes: int, sample_rate: int = 16_000) -> None:
+        check_config(config)
+        require_channels(n_classes=n_classes)
+        bounded_integer("sample_rate", sample_rate, 1, 10_000_000)
         has_spectrogram = config.name != "raw" or config.stem == "filters"
         sizes = config.widened()
         front = make_front(sizes, sample_rate)
@@ -51,6 +58,15 @@ class KeywordModel(Chain):
 
     def input_shape(self) -> tuple[int, ...]:
         return (1,)
+
+    def __repr__(self) -> str:
+        weights = sum(weight.numel() for weight in self.parameters())
+        field = f"{self.receptive_field} ({self.receptive_field_seconds():.2f} s)"
+        own = f"{self.config.name}, n_classes={self.n_classes}, sample_rate={self.sample_rate}, parameters={weights}"
+        lines = [f"{type(self).__name__}({own}, receptive_field={field}, hop={self.hop},"]
+        for name, layer in self.layers.items():
+            lines += f"({name}): {layer!r}".splitlines()
+        return "\n  ".join(lines) + "\n)"
 
     def features(self, waveform: Tensor, run: BatchRunner = run_each) -> Tensor:
         """What the front end makes of a waveform ``(batch, 1, time)``: ``(batch, channels, frames)``.
@@ -145,5 +161,9 @@ def build_model(config: ModelConfig, n_classes: int, sample_rate: int = 16_000) 
         config: front end and sizes.
         n_classes: number of labels.
         sample_rate: of the waveform, in Hz.
+
+    Raises:
+        TypeError: if an argument, or a value of the config, is of another type.
+        ValueError: if a value is out of its range, or the sizes do not fit each other.
     """
     return KeywordModel(config, n_classes, sample_rate)

@@ -83,11 +83,17 @@ class Field:
             padding: outputs cut off at the start.
         """
         _require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        common = math.gcd(stride, dilation)
+        apart = stride // common  # taps that meet the same output are as far apart
+        inverse = pow(dilation // common, -1, apart)
         intervals = []
-        for o in range(stride):
-            positions = [o + padding - dilation * t for t in range(kernel_size)]
-            inputs = [position // stride for position in positions if position % stride == 0]
-            intervals.append((min(inputs), max(inputs)) if inputs else _EMPTY)
+        for position in range(padding, padding + stride):
+            first = position // common * inverse % apart
+            if position % common or first >= kernel_size:
+                intervals.append(_EMPTY)
+                continue
+            last = kernel_size - 1 - (kernel_size - 1 - first) % apart
+            intervals.append(((position - dilation * last) // stride, (position - dilation * first) // stride))
         return cls(stride, 1, tuple(start for start, _ in intervals), tuple(end for _, end in intervals))
 
     @classmethod

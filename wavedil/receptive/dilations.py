@@ -3,29 +3,64 @@
 import math
 from bisect import bisect_left
 from fractions import Fraction
+from typing import overload
 
-from wavedil.receptive.arithmetic import _require_positive
+from wavedil.checks import bounded_integer, bounded_number, one_of
+
+MOST_LAYERS = 100_000
 
 
-def exponential_dilations(cycles: int, depth: int, base: int = 2) -> tuple[int, ...]:
+@overload
+def exponential_dilations(depth: int, /, *, cycles: int = 1, base: int = 2) -> tuple[int, ...]: ...
+@overload
+def exponential_dilations(cycles: int, depth: int, base: int = 2) -> tuple[int, ...]: ...
+@overload
+def exponential_dilations(*, depth: int, cycles: int = 1, base: int = 2) -> tuple[int, ...]: ...
+def exponential_dilations(*sizes: int, **named: int) -> tuple[int, ...]:
     """Dilations 1, base, base^2, ..., base^(depth-1), repeated ``cycles`` times.
 
+    One number is the depth; of two, the first is the number of cycles, as ``range`` has a stop, or a start and a stop.
     Source: van den Oord 2016, section 2.1, arXiv:1609.03499 (cycles of 1, 2, 4, ..., 512).
 
     Args:
-        cycles: how often the schedule is repeated, at least 1.
-        depth: layers in a cycle, at least 1.
-        base: growth from one layer to the next, at least 1 (1 gives undilated layers).
+        cycles: how often the schedule is repeated, 1 by default.
+        depth: layers in a cycle.
+        base: growth from one layer to the next; 1 gives undilated layers.
 
     Raises:
-        ValueError: if an argument is below 1.
+        TypeError: if an argument is no integer, is missing or given twice.
+        ValueError: if an argument is below 1, there are more than 100,000 layers, or a dilation of more than 2^63.
 
     Example:
+        >>> exponential_dilations(10)
+        (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
         >>> exponential_dilations(2, 4)
         (1, 2, 4, 8, 1, 2, 4, 8)
     """
-    _require_positive(cycles=cycles, depth=depth, base=base)
+    names = ("depth",) if len(sizes) == 1 and "depth" not in named else ("cycles", "depth", "base")
+    given = {"cycles": 1, "base": 2, **dict(zip(names, sizes, strict=False)), **named}
+    is_twice = len(sizes) > len(names) or not named.keys().isdisjoint(names[: len(sizes)])
+    if is_twice or given.keys() != {"cycles", "depth", "base"}:
+        raise TypeError("expected exponential_dilations(depth) or exponential_dilations(cycles, depth, base=2)")
+    cycles, depth, base = given["cycles"], given["depth"], given["base"]
+    require_layers(cycles, depth)
+    bounded_integer("base", base, 1, 2**63)
+    if depth > 1 and base > 1 and (depth - 1) * math.log2(base) > 63:
+        raise ValueError(f"base^(depth-1): expected a dilation of at most 2^63, got {base}^{depth - 1}")
     return tuple(base**i for i in range(depth)) * cycles
+
+
+def require_layers(cycles: int, depth: int) -> None:
+    """Refuse a schedule of too many layers.
+
+    Raises:
+        TypeError: if a number is no integer.
+        ValueError: if it is below 1, or the product is above 100,000.
+    """
+    bounded_integer("cycles", cycles, 1, MOST_LAYERS)
+    bounded_integer("depth", depth, 1, MOST_LAYERS)
+    if cycles * depth > MOST_LAYERS:
+        raise ValueError(f"cycles * depth: expected at most {MOST_LAYERS:,} layers, got {cycles * depth:,}")
 
 
 def hybrid_dilations(
@@ -65,7 +100,8 @@ def hybrid_dilations(
         ``cycles * depth`` dilations, in each cycle ascending from 1.
 
     Raises:
-        ValueError: if an argument is below 1, or the receptive field is out of reach.
+        TypeError: if an argument is of another type.
+        ValueError: if an argument is out of its range, or the receptive field is out of reach.
 
     Example:
         >>> hybrid_dilations(5), hybrid_dilations(3, overlap=1.25, cycles=2)
@@ -73,9 +109,13 @@ def hybrid_dilations(
         >>> hybrid_dilations(5, receptive_field=40)  # reaches 41
         (1, 1, 2, 5, 11)
     """
-    _require_positive(depth=depth, kernel_size=kernel_size, cycles=cycles)
-    if overlap is not None and overlap < 1:
-        raise ValueError(f"overlap must be at least 1, or the field has holes, got {overlap}")
+    require_layers(cycles, bounded_integer("depth", depth, 1, 64))
+    bounded_integer("kernel_size", kernel_size, 1, 2**24)
+    if overlap is not None:  # below 1 the field has holes
+        bounded_number("overlap", overlap, 1, 1e6)
+    if receptive_field is not None:
+        bounded_integer("receptive_field", receptive_field, 1, 2**63)
+    one_of("coprime", coprime, (True, False))
     if receptive_field is None:
         return _overlapping(depth, kernel_size, _exact(2 if overlap is None else overlap), coprime) * cycles
     least = _exact(1 if overlap is None else overlap)

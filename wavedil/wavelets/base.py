@@ -6,7 +6,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from wavedil.checks import bounded_integer, one_of
 from wavedil.layers import StreamingModule
+from wavedil.layers.sizes import LONGEST, require_flags
 from wavedil.wavelets.dilated import Extension
 from wavedil.wavelets.filters import Filters
 
@@ -22,6 +24,7 @@ class WaveletModule(StreamingModule):
         boundary: how a centred axis goes on beyond its ends.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range.
     """
 
@@ -30,10 +33,12 @@ class WaveletModule(StreamingModule):
 
     def __init__(self, filters: Filters, levels: int, axes: int, *, causal: bool, boundary: Extension) -> None:
         super().__init__()
-        if levels < 1:
-            raise ValueError(f"levels must be at least 1, got {levels}")
-        if boundary not in get_args(Extension):
-            raise ValueError(f"boundary must be one of {', '.join(get_args(Extension))}, got {boundary!r}")
+        bounded_integer("levels", levels, 1, LONGEST.bit_length() - 1)
+        if filters.reach * (2**levels - 1) >= LONGEST:
+            raise ValueError(f"levels: expected filters that span at most {LONGEST} inputs, got {levels} levels")
+        one_of("axes", axes, (1, 2))
+        one_of("boundary", boundary, get_args(Extension))
+        require_flags(causal=causal)
         self.filters = filters
         self.levels = levels
         self.axes = tuple(range(-axes, 0))

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from wavedil.checks import did_you_mean, shown
+
 Taps = Sequence[float]
 Wavelet = str | Taps | Sequence[Taps]
 
 STARLET = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """The cubic B-spline's low-pass filter. Source: Starck, Fadili and Murtagh 2007, doi:10.1109/TIP.2006.887733."""
+
+MOST_TAPS = 4096
+LARGEST_TAP = 1e6
 
 # How far a bank may be from reconstructing, relative to the signal: PyWavelets' "dmey" is off by 0.2 %.
 _IMPERFECTION = 1e-2
@@ -79,19 +84,19 @@ def filters_for(wavelet: Wavelet, norm: bool = False) -> Filters:
     bank = _bank_of_name(wavelet) if isinstance(wavelet, str) else wavelet
     try:
         taps = np.asarray(bank, dtype=np.float64)
-    except (TypeError, ValueError):  # filters of different lengths, or no numbers
+    except (TypeError, ValueError, OverflowError):  # filters of different lengths, no numbers, or one too large
         taps = np.empty(0)
-    if not (taps.ndim in (1, 2) and taps.shape[-1] >= 2 and (taps.ndim == 1 or len(taps) == 4)):
+    if not (taps.ndim in (1, 2) and 2 <= taps.shape[-1] <= MOST_TAPS and (taps.ndim == 1 or len(taps) == 4)):
         raise ValueError(
-            "wavelet must be a name, a low-pass filter of at least 2 taps, or four filters of one length "
-            f"(dec_lo, dec_hi, rec_lo, rec_hi), got {wavelet!r}"
+            f"wavelet: expected a name, a low-pass filter of 2 to {MOST_TAPS} taps, or four filters of one length "
+            f"(dec_lo, dec_hi, rec_lo, rec_hi), got {shown(wavelet)}"
         )
-    if not np.isfinite(taps).all():
-        raise ValueError(f"wavelet must have finite taps, got {wavelet!r}")
+    if not (np.abs(taps) <= LARGEST_TAP).all():
+        raise ValueError(f"wavelet: expected finite taps of at most {LARGEST_TAP:g}, got {shown(wavelet)}")
     if taps.ndim == 2:
         return _checked_bank(taps, norm)
     if norm:
-        raise ValueError(f"norm is for filter banks; {wavelet!r} has a low-pass filter alone")
+        raise ValueError(f"norm is for filter banks; {shown(wavelet)} has a low-pass filter alone")
     return Filters(tuple(taps.tolist()))
 
 
@@ -103,8 +108,11 @@ def _bank_of_name(name: str) -> Taps | Sequence[Taps]:
     except ModuleNotFoundError as error:
         message = f'wavelet {name!r} needs PyWavelets, which is not installed: pip install "wavedil[wavelets]"'
         raise ModuleNotFoundError(message, name=error.name) from error
-    if name not in pywt.wavelist(kind="discrete"):
-        raise ValueError(f"wavelet must be 'starlet' or one of pywt.wavelist(kind='discrete'), got {name!r}")
+    known = ["starlet", *pywt.wavelist(kind="discrete")]
+    if name not in known:
+        nearest = did_you_mean(name, known)
+        expected = "'starlet' or one of pywt.wavelist(kind='discrete')"
+        raise ValueError(f"wavelet: expected {expected}, got {shown(name)}{nearest}")
     return pywt.Wavelet(name).filter_bank
 
 

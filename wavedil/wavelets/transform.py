@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from wavedil.layers.sizes import require_channels, require_flags
 from wavedil.wavelets.analysis import AtrousAnalysis
 from wavedil.wavelets.dilated import Extension
 from wavedil.wavelets.filters import Wavelet, filters_for
@@ -15,6 +16,7 @@ class _AtrousWavelet(nn.Module):
         self, axes: int, levels: int, wavelet: Wavelet, causal: bool, learnable: bool, boundary: Extension, norm: bool
     ) -> None:
         super().__init__()
+        require_flags(learnable=learnable, norm=norm)
         filters = filters_for(wavelet, norm)
         self.levels = levels
         self.analysis = AtrousAnalysis(filters, levels, axes, causal=causal, boundary=boundary, learnable=learnable)
@@ -86,6 +88,7 @@ class AtrousWavelet1d(_AtrousWavelet):
 
     Raises:
         ModuleNotFoundError: for a name, without the extra ``wavelets``.
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range, or a filter bank does not reconstruct.
 
     Example:
@@ -110,6 +113,7 @@ class AtrousWavelet1d(_AtrousWavelet):
         norm: bool = False,
         channels: int = 1,
     ) -> None:
+        require_channels(channels=channels)
         super().__init__(1, levels, wavelet, causal, learnable, boundary, norm)
         self.analysis.default_shape = (channels,)
         self.synthesis.default_shape = (channels, self.bands)
@@ -137,6 +141,7 @@ class AtrousWavelet2d(_AtrousWavelet):
 
     Raises:
         ModuleNotFoundError: for a name, without the extra ``wavelets``.
+        TypeError: if an argument is of another type.
         ValueError: if an argument is out of its range, or a filter bank does not reconstruct.
     """
 
