@@ -147,7 +147,9 @@ def gated(block: GatedResidualBlock | GatedResidualBlock2d, x: Tensor, fixed: Te
         padded = F.pad(x, (2 * dilation[1], 0, dilation[0], dilation[0]))
         hidden = F.conv2d(padded, block.conv.weight, block.conv.bias, 1, 0, dilation)
     if block.norm is not None:
-        hidden = F.rms_norm(hidden.movedim(-1, 1), tuple(hidden.shape[1:-1]), eps=1e-5).movedim(1, -1)
+        hidden = (
+            F.rms_norm(hidden.movedim(-1, 1), tuple(hidden.shape[1:-1]), eps=1e-5).movedim(1, -1).contiguous()
+        )  # dropout is drawn in the order of memory
     if block.global_projection is not None and block.local_projection is not None:
         given = block.global_projection(fixed)[:, :, None]
         given = given + F.conv1d(running, block.local_projection.weight, block.local_projection.bias)
