@@ -39,24 +39,25 @@ _HOMES = {
     "load": "wavedil.detect",
     "receptive_field": "wavedil.receptive",
 }
-_MODULES = (
-    "audio", "cli", "config", "data", "detect", "export", "features", "filterbank", "functional", "layers", "models",
-    "receptive", "runtime", "streaming", "testing", "training", "wavelets",
-)  # fmt: skip
-
 __all__ = ["Field", "Spotter", "Stream", "__version__", "exponential_dilations", "load", "receptive_field"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"wavedil.{name}")
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(f"wavedil.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"wavedil.{name}":
+                raise
     from wavedil.checks import did_you_mean
 
-    hint = "" if name.startswith("_") else did_you_mean(name, [*__all__, *_MODULES])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, __dir__())}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *_MODULES})
+    import pkgutil
+
+    modules = (module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted({*__all__, *modules, *(name for name in globals() if name.startswith("__"))})
