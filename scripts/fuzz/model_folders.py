@@ -200,6 +200,8 @@ def _run_config(rng: random.Random) -> str:
     if rng.random() < 0.5:
         run.metrics.touch()  # a run that has begun
     found = in_its_folder(load_config(run.config), run.config)
+    if not run.is_begun:
+        return "a config outside of a run"
     with contextlib.redirect_stderr(io.StringIO()), RunFolder(found.run_dir).begun(found, resume=rng.random() < 0.7):
         pass
     if Path(found.run_dir) != run.path:

@@ -42,6 +42,14 @@ def test_every_list_has_both_ends_and_a_length() -> None:
         ("depth = 24\nkernel_size = 4", "depth", "at most 16,777,216 frames, got 25,165,824"),
         ("dilations = [16777216]", "dilations", "at most 16,777,216 frames"),
         ("stage_blocks = [1000, 1]", "stage_blocks", "at most 1000 blocks"),
+        ("dilations = [4000000]", "dilations", "a stream that keeps at most 268,435,456 bytes, got 1,024"),
+        ("window_ms = 600000.0\nskip_channels = 4000", "depth", "a stream that keeps at most 268,435,456 bytes"),
+        ("[model.features]\nn_fft = 65536\nhop_length = 60", "features.n_fft", "at most 1024 times hop_length, 60"),
+        (
+            "[model.features]\nn_fft = 1048576\nhop_length = 1024\nwin_length = 1024",
+            "features.n_mels",
+            "at most 16,777,216",
+        ),
         ("name = 'raw'\nstem_strides = [2]", "stem_strides", "as many as model.stem_channels, 4, got 1"),
         (
             "name = 'raw'\nstem_strides = [10, 20, 30, 40]",

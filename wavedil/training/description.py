@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.checks import did_you_mean, shown
-from wavedil.config import ModelConfig
+from wavedil.config import Config, DataConfig, ModelConfig, TrainConfig
 from wavedil.files import read_json
 from wavedil.training.config import from_dict
 from wavedil.training.ranges import RANGES
+from wavedil.training.sizes import check_sizes
 
 FORMAT_VERSION = 1
 _MOST_LABELS = 10_000
@@ -40,6 +41,9 @@ def read_description(path: Path) -> dict[str, Any]:
     for key in ("sample_rate", "clip_samples"):
         RANGES[f"data.{key}"](f"{path}: key '{key}'", content[key])
     model = from_dict(content.pop("model"), ModelConfig, origin=str(path), prefix="model.")
+    data = DataConfig(words=content["labels"], sample_rate=content["sample_rate"], clip_samples=content["clip_samples"])
+    whole = Config(data=data, model=model, train=TrainConfig(batch_size=1))
+    check_sizes(whole, lambda key: f"{path}: key '{key.removeprefix('data.')}'")
     return content | {"labels": tuple(content["labels"]), "model": model}
 
 

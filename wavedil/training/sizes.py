@@ -10,6 +10,9 @@ from wavedil.receptive.keyword import config_layers
 from wavedil.training.ranges import MOST_CHANNELS, MOST_LAYERS, MOST_SAMPLES
 
 MOST_PARAMETERS = 2**28  # 1 GiB in float32, of which training keeps several
+MOST_STATE_BYTES = 2**28  # of a stream
+MOST_FILTERS = 2**24  # bands by bins of a mel front end
+MOST_OVERLAP = 1024  # hops in a Fourier transform
 MOST_BATCH_BYTES = 2**38  # 256 GiB, more than any GPU has
 
 Named = Callable[[str], str]
@@ -41,6 +44,11 @@ def check_sizes(config: Config, named: Named) -> None:
     if parameters > MOST_PARAMETERS:
         key = "model.width" if model.width > 1 else "model.channels"
         _refuse(named, key, f"a model of at most {MOST_PARAMETERS:,} parameters", f"{parameters:,}; lower it")
+    state = 4 * sum(layer.state_values for layer in layers)
+    if state > MOST_STATE_BYTES:
+        key = "model.dilations" if model.dilations else "model.depth"
+        found = f"{state:,}; lower it, model.kernel_size or model.window_ms"
+        _refuse(named, key, f"a stream that keeps at most {MOST_STATE_BYTES:,} bytes", found)
     needed = batch_bytes(config, layers)
     if needed > MOST_BATCH_BYTES:
         found = f"{needed:,}; lower it, data.clip_samples or the sizes of the model"
@@ -96,6 +104,11 @@ def _checked_features(model: ModelConfig, rate: int, named: Named) -> int:
         _refuse(named, f"{key}hop_length", f"at most win_length, {win}", str(hop))
     if model.name != "raw" and win > n_fft:
         _refuse(named, f"{key}win_length", f"at most n_fft, {n_fft}", str(win))
+    if model.name != "raw" and n_fft > MOST_OVERLAP * hop:
+        _refuse(named, f"{key}n_fft", f"at most {MOST_OVERLAP} times hop_length, {hop}", str(n_fft))
+    if model.name != "raw" and (n_fft // 2 + 1) * features.n_mels > MOST_FILTERS:
+        found = f"{features.n_mels} bands of {n_fft // 2 + 1} bins; lower it or n_fft"
+        _refuse(named, f"{key}n_mels", f"at most {MOST_FILTERS:,} weights of mel bands", found)
     f_max = rate / 2 if features.f_max is None else features.f_max
     if f_max > rate / 2:
         _refuse(named, f"{key}f_max", f"at most half of data.sample_rate, {rate / 2:g} Hz", f"{f_max:g}")
