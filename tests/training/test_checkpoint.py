@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -41,6 +42,12 @@ def test_a_model_is_what_it_was(tmp_path: Path) -> None:
     assert meta == META
     assert not loaded.training
     assert torch.equal(loaded.clip_logits(waveform), model.eval().clip_logits(waveform))
+
+
+def test_figures_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    meta = dataclasses.replace(META, metrics={"epoch": 3, "val_loss": math.nan, "val_accuracy": math.inf})
+    save_model(tmp_path / "model", build_model(MODEL, 2, 8000), meta)
+    assert load_model(tmp_path / "model")[1].metrics == {"epoch": 3}
 
 
 def test_a_run_folder_stands_for_its_best_model(folder: Path) -> None:
@@ -278,7 +285,7 @@ def test_what_is_no_model_is_told_with_what_was_expected(folder: Path, tmp_path:
     run, seeds, empty = tmp_path / "fresh", tmp_path / "seeds", tmp_path / "empty"
     for path in (run, seeds / "seed0", empty):
         path.mkdir(parents=True)
-    for path in (run, seeds / "seed0"):
+    for path in (run, seeds, seeds / "seed0"):
         (path / "config.toml").touch()
     for path, message in (
         (tmp_path / "nowhere", "nowhere: expected a model .* or a run folder; no such folder"),

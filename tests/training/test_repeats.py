@@ -137,6 +137,15 @@ def test_a_finished_seed_is_kept_only_if_its_config_is_the_same(tmp_path: Path, 
         repeats.train_seeds(longer, 2, resume=True)
 
 
+def test_the_folder_of_a_seed_is_no_link(tmp_path: Path) -> None:
+    for name in ("others", "runs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "runs" / "seed0").symlink_to(tmp_path / "others")
+    with pytest.raises(ValueError, match="seed0: expected a folder, found a link"):
+        repeats.train_seeds(tiny_config(tmp_path, tmp_path / "runs"), 1)
+    assert not list((tmp_path / "others").iterdir())
+
+
 def test_a_run_of_one_seed_is_not_mixed_with_several(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").touch()

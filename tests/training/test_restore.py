@@ -69,7 +69,8 @@ def _set(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *((_set(key, value=value), f"'{key}'") for key in ("step", "seconds") for value in (None, "1", -1, True, [])),
+        *((_set(key, value=value), f"'{key}'") for key in ("step", "seconds")
+          for value in (None, "1", -1, True, [], 10**400)),
         (_set("seconds", value=math.nan), "'seconds'"),
         *((_set("totals", value=value), "'totals'") for value in (None, torch.zeros(4), torch.full((3,), math.nan))),
         *((_set(key, value=None), f"'{key}'") for key in ("model", "ema", "optimizer", "history")),
@@ -79,6 +80,9 @@ def _set(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("best", "row", "epoch", value=1.5), "'best.row'.* epoch"),
         (_set("best", "row", "val_loss", value="low"), "'best.row'.* val_loss"),
         (_set("history", 0, value=5), "'history', row 0"),
+        (_set("history", 0, "step", value=10**400), "'history', row 0.* step"),
+        (_set("history", 0, "epoch", value=2), "'history', row 0: expected epoch 1, got 2"),
+        (_set("best", value=None), "'best'"),
         (_set("history", 0, "colour", value=5), "'history', row 0"),
         *((_set(key, _WEIGHT, value=value), f"'{key}': weight '0.weight'") for key in ("model", "ema")
           for value in (None, 3.0, torch.zeros(3), torch.zeros(3, 1, 2).double(), torch.full((3, 1, 2), math.nan))),

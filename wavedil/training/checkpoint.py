@@ -6,6 +6,7 @@ anything is built.
 
 import functools
 import json
+import math
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ def save_model(folder: str | Path, model: nn.Module, meta: ModelMeta) -> None:
 def model_files(weights: Mapping[str, torch.Tensor], meta: ModelMeta) -> dict[str, bytes]:
     """The content of a model folder by file name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    description = {"format_version": FORMAT_VERSION} | vars(meta) | {"model": to_dict(meta.model)}
+    figures = {name: figure for name, figure in meta.metrics.items() if math.isfinite(figure)}  # JSON has no others
+    description = {"format_version": FORMAT_VERSION} | vars(meta) | {"model": to_dict(meta.model), "metrics": figures}
     return {
         WEIGHTS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
         META: (json.dumps(description, indent=2) + "\n").encode(),
@@ -115,11 +117,11 @@ def model_folder(path: Path) -> Path:
                 if not (folder / name).exists():
                     raise FileNotFoundError(f"{folder}: {expected}, {name} is missing")
             return folder
-    if path.is_dir() and (path / "config.toml").exists():
-        raise FileNotFoundError(f"{path}: this run has no model yet; it is written after the first epoch")
     seeds = sorted(folder.name for folder in path.glob("seed*") if (folder / "config.toml").exists())
     if seeds:
         raise FileNotFoundError(f"{path}: these are runs of several seeds; name one of them, {path / seeds[0]}")
+    if path.is_dir() and (path / "config.toml").exists():
+        raise FileNotFoundError(f"{path}: this run has no model yet; it is written after the first epoch")
     reason = "there is none in it" if path.is_dir() else "this is a file" if path.exists() else "no such folder"
     raise FileNotFoundError(f"{path}: {expected}; {reason}")
 

@@ -47,7 +47,7 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
         together.write_config(with_absolute_paths(config))
     reports = {}
     for seed in range(config.seed, config.seed + count):
-        run = RunFolder(together.path / f"seed{seed}")
+        run = together.seed(seed)
         own = replace(config, seed=seed, run_dir=str(run.path))
         if resume and run.report.exists():
             run.check_same(with_absolute_paths(own))

@@ -1,6 +1,5 @@
 """What the state of a run must look like before it is taken up: a checkpoint may be damaged, or somebody else's."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -14,6 +13,7 @@ from wavedil.training.weights import check_shapes, check_values
 
 # What each optimiser keeps of a parameter, "step" being one number.
 _KEPT = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.SGD: {"momentum_buffer"}}
+_MOST = 1 << 62  # of a number in it
 _WHOLE = ("epoch", "step")  # columns of a row that are integers
 
 
@@ -29,10 +29,10 @@ def check_state(state: Mapping[str, Any], model: nn.Module, optimizer: torch.opt
         ValueError: naming the key.
     """
     step = _take(state, "step", int)
-    if step < 0:
-        raise ValueError(f"key 'step': expected at least 0, got {step}")
+    if not 0 <= step < _MOST:
+        raise ValueError(f"key 'step': expected at least 0, got {shown(step)}")
     seconds = _take(state, "seconds", float)
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds < _MOST:
         raise ValueError(f"key 'seconds': expected a time, got {shown(seconds)}")
     totals = _take(state, "totals", Tensor)
     if not _is_plain(totals) or totals.shape != (3,) or not torch.isfinite(totals).all():
@@ -40,10 +40,13 @@ def check_state(state: Mapping[str, Any], model: nn.Module, optimizer: torch.opt
     weights = model.state_dict()
     for key in ("model", "ema"):
         _check_weights(f"key '{key}'", _take(state, key, dict), weights)
-    for number, row in enumerate(_take(state, "history", list)):
+    history = _take(state, "history", list)
+    for number, row in enumerate(history):
         _check_row(f"key 'history', row {number}", row)
+        if row["epoch"] != number + 1:
+            raise ValueError(f"key 'history', row {number}: expected epoch {number + 1}, got {shown(row['epoch'])}")
     best = state.get("best")
-    if best is not None:
+    if history or best is not None:
         if not isinstance(best, dict):
             raise ValueError(f"key 'best': expected a dict, got {shown(best)}")
         _check_weights("key 'best.weights'", _take(best, "weights", dict), weights)
@@ -76,7 +79,7 @@ def _check_row(source: str, row: Any) -> None:
         raise ValueError(f"{source}: expected the figures {', '.join(sorted(names))}, got {shown(row)}")
     for name, value in row.items():
         kinds = (int,) if name in _WHOLE else (int, float)
-        if type(value) not in kinds:
+        if type(value) not in kinds or (type(value) is int and abs(value) >= _MOST):
             raise ValueError(f"{source}: expected {name} as a number, got {shown(value)}")
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wavedil.config import Config
-from wavedil.files import require_no_other
+from wavedil.files import in_home, require_no_other
 from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
 from wavedil.training.checkpoint_store import CheckpointStore
 from wavedil.training.config import config_keys, load_config, save_toml
@@ -30,6 +30,7 @@ FREE_KEYS = frozenset(
 )
 
 
+_REMEDY = "a run writes only inside its folder: remove it, or choose another --run_dir"
 # Files that are written into a run folder, beside its folders and its lock.
 _FILES = ("config.toml", "metrics.csv", "report.json", "nan_batch.txt", "confusion.png", "curves.png")
 
@@ -42,7 +43,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = in_home(path)
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.csv"
         self.events = self.path / "tensorboard"
@@ -108,6 +109,16 @@ class RunFolder:
         """The run folders of several seeds in this one."""
         return sorted(path.parent for path in self.path.glob("seed*/config.toml"))
 
+    def seed(self, seed: int) -> "RunFolder":
+        """The run of a seed among several in this folder.
+
+        Raises:
+            ValueError: if there is a link or the like in its place.
+        """
+        folder = self.path / f"seed{seed}"
+        require_no_other(folder, "a folder", _REMEDY)
+        return RunFolder(folder)
+
     def write_config(self, config: Config) -> None:
         """Write the config of a run that has not begun; one written there by hand stays, and must say the same.
 
@@ -127,11 +138,10 @@ class RunFolder:
 
     def _require_own(self) -> None:
         """Refuse links and the like in the place of what a run writes, which may lead out of the folder."""
-        remedy = "a run writes only inside its folder: remove it, or choose another --run_dir"
         for name in _FILES:
-            require_no_other(self.path / name, "a file", remedy)
+            require_no_other(self.path / name, "a file", _REMEDY)
         for folder in (self.checkpoints.folder, self.events, self.model):
-            require_no_other(folder, "a folder", remedy)
+            require_no_other(folder, "a folder", _REMEDY)
 
     def write_model(self, files: Mapping[str, bytes]) -> None:
         """Replace the best model."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.config import Config
+from wavedil.files import in_home
 from wavedil.training.config import load_config, to_toml
 
 PATH_KEYS = ("data.root", "data.test_root", "data.cache_dir", "train.teacher")
@@ -23,7 +24,7 @@ def with_absolute_paths(config: Config) -> Config:
 
 def absolute_path(path: str | Path) -> Path:
     """A path that means the same from any folder."""
-    return Path(path).expanduser().absolute()
+    return in_home(path).absolute()
 
 
 def with_paths_of(config: Config, other: Config) -> Config:

@@ -13,7 +13,7 @@ from torch import Tensor
 from wavedil.checks import shown
 from wavedil.files import open_file, parse_json
 
-_HEADER_LIMIT = 1 << 24  # bytes
+_HEADER_LIMIT = 1 << 22  # bytes
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
