@@ -83,6 +83,8 @@ class LogMel(Window):
         return (self.config.n_mels,)
 
     def apply_window(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and not len(x):  # torch's Fourier transform takes no empty batch
+            return x.new_empty(0, self.config.n_mels, (x.shape[-1] - self.span) // self.step_size + 1)
         if torch.compiler.is_compiling() or x.device.type != "cpu" or len(x) <= _TOGETHER:  # a graph is of any batch
             return self._log_energies(x)
         return torch.cat([self._log_energies(signals) for signals in x.split(_TOGETHER)])

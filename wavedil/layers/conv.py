@@ -76,7 +76,7 @@ class CausalConv1d(Window, nn.Conv1d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        kernel_size, stride, dilation = require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
         span = dilated_span(kernel_size, dilation)
         _require_convolution(in_channels, out_channels, kernel_size, span, groups, bias, device, dtype)
         bounded_integer("lookahead", lookahead, 0, span - 1)
@@ -151,7 +151,7 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        kernel_size, stride, dilation = require_sizes(kernel_size=kernel_size, stride=stride, dilation=dilation)
         span = dilated_span(kernel_size, dilation)
         _require_convolution(in_channels, out_channels, kernel_size, max(span, stride), groups, bias, device, dtype)
         bounded_integer("stride", stride, 1, MOST_CHANNELS)  # a stream computes as many outputs at once

@@ -104,6 +104,8 @@ class CausalImagePool(StreamingModule):
 
 
 def _mean_over_bins(x: Tensor) -> Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"CausalImagePool: expected a floating-point signal, got {x.dtype}")
     return x.mean(dim=-2) if x.ndim > 3 else x
 
 

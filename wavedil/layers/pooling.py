@@ -32,7 +32,7 @@ class CausalAvgPool1d(Window):
         self, kernel_size: int, stride: int | None = None, *, lookahead: int = 0, boundary: Boundary = "zeros"
     ) -> None:
         stride = kernel_size if stride is None else stride
-        require_sizes(kernel_size=kernel_size, stride=stride)
+        kernel_size, stride = require_sizes(kernel_size=kernel_size, stride=stride)
         super().__init__(kernel_size, stride, lookahead)
         self.boundary = boundary
 

@@ -16,16 +16,14 @@ MOST_KEPT = 2**26  # values that a stream keeps for a session
 TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def require_sizes(**sizes: Any) -> None:
-    """Refuse, by name, lengths in samples that are no integers from 1 to :data:`LONGEST`."""
-    for name, value in sizes.items():
-        bounded_integer(name, value, 1, LONGEST)
+def require_sizes(**sizes: Any) -> list[int]:
+    """Lengths in samples as plain integers; refused, by name, if they are none from 1 to :data:`LONGEST`."""
+    return [bounded_integer(name, value, 1, LONGEST) for name, value in sizes.items()]
 
 
-def require_channels(least: int = 1, **channels: Any) -> None:
-    """Refuse, by name, numbers of channels that are no integers from ``least`` to :data:`MOST_CHANNELS`."""
-    for name, value in channels.items():
-        bounded_integer(name, value, least, MOST_CHANNELS)
+def require_channels(least: int = 1, **channels: Any) -> list[int]:
+    """Numbers of channels as plain integers; refused, by name, if they are none of ``least`` to ``MOST_CHANNELS``."""
+    return [bounded_integer(name, value, least, MOST_CHANNELS) for name, value in channels.items()]
 
 
 def require_groups(groups: Any, **channels: int) -> None:
@@ -96,12 +94,13 @@ def require_placement(device: Any, dtype: Any) -> None:
 
 
 def each_of(name: str, value: Any, most: int = MOST_LAYERS) -> Sequence[Any]:
-    """A list or tuple of one item a layer, at least one and not too many.
+    """A list, tuple or array of one item a layer, at least one and not too many.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if it is none of them.
         ValueError: if it is empty or too long.
     """
+    value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError(f"{name}: expected a list of 1 to {most:,} items, got {shown(value)}")
     if not 1 <= len(value) <= most:

@@ -61,9 +61,9 @@ class _Stack(StreamingModule, Generic[Size]):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        each_of("dilations", dilations)
-        is_list = isinstance(lookahead, Sequence)
-        lookaheads = list(each_of("lookahead", lookahead)) if is_list else [lookahead] * len(dilations)
+        dilations = each_of("dilations", dilations)
+        is_list = hasattr(lookahead, "__len__")
+        lookaheads: list[Any] = list(each_of("lookahead", lookahead)) if is_list else [lookahead] * len(dilations)
         if len(lookaheads) != len(dilations):
             raise ValueError(f"expected a lookahead for each of {len(dilations)} dilations, got {len(lookaheads)}")
         require_placement(device, dtype)
@@ -238,9 +238,11 @@ class DilatedStack2d(OverSpectrograms, _Stack[int | tuple[int, int]]):
         frequency_dilations: Sequence[int] | None = None,
         **options: Unpack[StackOptions],
     ) -> None:
-        each_of("dilations", dilations)
-        bins = [1] * len(dilations) if frequency_dilations is None else frequency_dilations
-        if len(each_of("frequency_dilations", bins)) != len(dilations):
+        dilations = each_of("dilations", dilations)
+        bins = each_of(
+            "frequency_dilations", [1] * len(dilations) if frequency_dilations is None else frequency_dilations
+        )
+        if len(bins) != len(dilations):
             raise ValueError(f"expected a frequency dilation for each of {len(dilations)} dilations, got {len(bins)}")
         super().__init__(channels, kernel_size, list(zip(bins, dilations, strict=True)), **options)
 
