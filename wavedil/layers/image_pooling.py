@@ -106,6 +106,8 @@ class CausalImagePool(StreamingModule):
 def _mean_over_bins(x: Tensor) -> Tensor:
     if not x.is_floating_point():
         raise TypeError(f"CausalImagePool: expected a floating-point signal, got {x.dtype}")
+    if x.ndim not in (3, 4) or 0 in x.shape[1:-1]:
+        raise ValueError(f"CausalImagePool: expected (batch, channels, [frequency,] time), got {tuple(x.shape)}")
     return x.mean(dim=-2) if x.ndim > 3 else x
 
 
