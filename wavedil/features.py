@@ -162,7 +162,7 @@ def mel_filters(sample_rate: int, config: FeatureConfig) -> Tensor:
     empty = (filters.sum(0) == 0).nonzero().flatten().tolist()
     if empty:
         raise ValueError(
-            f"mel bands {shown(empty)} hold no Fourier bin: n_mels {config.n_mels} is too many for n_fft {config.n_fft} "
-            f"at {sample_rate} Hz"
+            f"mel bands {shown(empty)} hold no Fourier bin: n_mels {config.n_mels} is too many "
+            f"for n_fft {config.n_fft} at {sample_rate} Hz"
         )
     return filters

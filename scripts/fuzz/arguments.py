@@ -208,5 +208,5 @@ SPOILED: list[Callable[[torch.Tensor], Any]] = [
     lambda x: x.numpy(), lambda x: x.tolist(), lambda x: None, lambda x: 3.0, lambda x: x[0], lambda x: x[None],
     lambda x: x.int(), lambda x: x.half(), lambda x: x.to(torch.complex64), lambda x: x[..., :0], lambda x: x[..., :1],
     lambda x: x[:, :0], lambda x: torch.cat([x, x], 1), lambda x: x[:0], lambda x: torch.tensor(1.0),
-    lambda x: x.double(), 
+    lambda x: x.double(),
 ]  # fmt: skip
