@@ -64,7 +64,7 @@ def test_half_precision_rounds_the_features_and_nothing_else(dtype):
     ("config", "message"),
     [
         (FeatureConfig(win_length=100, hop_length=160), "hop_length <= win_length <= n_fft, got 160, 100, 512"),
-        (FeatureConfig(f_max=9000.0), r"f_max <= 8000.0 Hz, got 20.0 and 9000.0"),
+        (FeatureConfig(f_max=9000.0), "f_max: expected a number above 0 and at most 8000, got 9000.0"),
         (FeatureConfig(n_mels=200), "hold no Fourier bin: n_mels 200 is too many for n_fft 512 at 16000 Hz"),
     ],
 )

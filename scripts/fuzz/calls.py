@@ -91,7 +91,8 @@ def signal(module: Any, rng: random.Random) -> tuple[torch.Tensor, dict[str, tor
         width = getattr(module, "num_features", rng.randint(1, 4)) if width is None else width
         shape = (width, rng.randint(1, 9)) if rng.random() < 0.7 else (width,)
     kind = next(module.parameters(), torch.empty(0)).dtype
-    time = module.hop * rng.randint(1, 12) + rng.randint(0, module.hop - 1)
+    hops = rng.randint(1, 12) if module.hop < 10_000 else 1
+    time = module.hop * hops + rng.randint(0, min(module.hop, 10_000) - 1)
     x = rng.choice((1.0, 1e-6, 0.0)) * torch.randn(rng.randint(1, 2), *shape, time).to(kind)
     conditions = {}
     parts = module.modules()

@@ -13,6 +13,7 @@ from wavedil.config import Boundary
 from wavedil.layers.base import State, StreamingModule, Window, repeat_back, respond
 from wavedil.layers.sizes import (
     MOST_CHANNELS,
+    MOST_KEPT,
     pair,
     require_channels,
     require_flags,
@@ -155,6 +156,11 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
         span = dilated_span(kernel_size, dilation)
         _require_convolution(in_channels, out_channels, kernel_size, max(span, stride), groups, bias, device, dtype)
         bounded_integer("stride", stride, 1, MOST_CHANNELS)  # a stream computes as many outputs at once
+        if kernel_size * (span // stride) > MOST_KEPT:
+            raise ValueError(
+                f"kernel_size: expected at most {MOST_KEPT:,} products for each channel of a chunk, "
+                f"got kernel_size {kernel_size}, stride {stride}, dilation {dilation}"
+            )
         bounded_integer("lookahead", lookahead, 0, (span - 1) // stride)
         # A kernel shorter than the stride leaves outputs that read nothing: they hold the bias alone.
         gap = max(stride - span, 0)
@@ -293,6 +299,7 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
             dtype=dtype,
         )
         self.boundary = boundary
+        self._height = height
         reach = height - 1
         self.frequency_padding = (reach // 2, reach - reach // 2) if frequency_padding == "same" else (0, 0)
 
@@ -305,6 +312,10 @@ class CausalConv2d(OverSpectrograms, Window, nn.Conv2d):
         return (self.out_channels, bins // self.stride[0] + 1)
 
     def apply_window(self, x: Tensor) -> Tensor:
+        lacking = self._height - sum(self.frequency_padding) - x.shape[2]
+        if not torch.compiler.is_compiling() and lacking > 0:
+            bins = x.shape[2] + lacking
+            raise ValueError(f"{type(self).__name__}: expected at least {bins} frequency bins, got {x.shape[2]}")
         if any(self.frequency_padding):
             x = F.pad(x, (0, 0, *self.frequency_padding))
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
