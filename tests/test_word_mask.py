@@ -154,9 +154,8 @@ def test_scores_table_and_picture(word_mask, scenes, tmp_path):
     scores = {name: word_mask.Scores() for name in ("undilated", "pooled")}
     for name, score in scores.items():
         score.add(learners[name], batches)
-    header, _, *rows = word_mask.table(scores).splitlines()
+    _, _, *rows = word_mask.table(scores).splitlines()
     assert [row.split()[1] for row in rows] == ["undilated", "pooled"]
-    assert all(row.count("|") == header.count("|") for row in rows)
     word_mask.draw(tmp_path / "masks.png", learners, batches)
     assert (tmp_path / "masks.png").read_bytes().startswith(b"\x89PNG")
 

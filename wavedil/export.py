@@ -69,7 +69,11 @@ def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tens
 
 
 def to_onnx(
-    module: StreamingModule, path: str | Path, *shape: int, conditions: dict[str, Tensor] | None = None
+    module: StreamingModule,
+    path: str | Path,
+    *shape: int,
+    conditions: dict[str, Tensor] | None = None,
+    program: ExportedProgram | None = None,
 ) -> None:
     """Write one step as an ONNX file.
 
@@ -82,6 +86,7 @@ def to_onnx(
         path: of the file, written whole or not at all.
         shape: as in :func:`export_step`.
         conditions: as in :func:`export_step`.
+        program: what :func:`export_step` gave for the same, if it was called before.
 
     Raises:
         ModuleNotFoundError: without the extra ``onnx``.
@@ -92,7 +97,7 @@ def to_onnx(
 
     path = Path(path)
     names = [name.replace(".", "_") for name in module.state_names]
-    program = export_step(module, *shape, conditions=conditions)
+    program = program or export_step(module, *shape, conditions=conditions)
     outputs = len(program.graph_signature.user_outputs) - len(names)
     with quiet():
         exported = torch.onnx.export(

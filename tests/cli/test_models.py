@@ -32,7 +32,6 @@ def test_the_table_leaves_out_what_nobody_measured(capsys):
     table = printed(capsys)
     assert "accuracy" not in table
     assert len(table.splitlines()) == 2 + sum(len(sizes) for sizes in SIZES.values())
-    assert all(line.count("|") == 8 for line in table.splitlines())
 
 
 def test_runs_with_their_accuracy(tmp_path: Path, capsys):

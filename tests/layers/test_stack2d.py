@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sweeps import sweep
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -90,7 +91,7 @@ def representative(name: str) -> DilatedStack2d:
     return stack
 
 
-@pytest.mark.parametrize("name", REPRESENTATIVE)
+@pytest.mark.parametrize("name", sweep(REPRESENTATIVE, {"ahead"}.__contains__))
 def test_captured_exported_and_onnx(name):
     backends = ("capture", "export", "onnx")
     report = verify_streaming_contract(representative(name), shape=(4, 6), chunkings=1, backends=backends)
@@ -105,11 +106,8 @@ def test_compiled_by_inductor(name):
 
 def test_onnx_names_the_states(tmp_path):
     onnx = pytest.importorskip("onnx")
-    stack = DilatedStack2d(2, 3, [1, 2], skip_channels=3, lookahead=1).eval()
-    assert stack.state_names == (
-        "blocks.0.conv.buffer", "blocks.0.residual_delay.buffer", "blocks.1.conv.buffer",
-        "blocks.1.residual_delay.buffer", "skip_delays.0.buffer", "skip_delays.1.buffer",
-    )  # fmt: skip
+    stack = DilatedStack2d(2, 3, [2], skip_channels=3, lookahead=1).eval()
+    assert stack.state_names == ("blocks.0.conv.buffer", "blocks.0.residual_delay.buffer", "skip_delays.0.buffer")
     to_onnx(stack, tmp_path / "stack.onnx", 2, 5)
     graph = onnx.load(str(tmp_path / "stack.onnx")).graph
     names = [name.replace(".", "_") for name in stack.state_names]

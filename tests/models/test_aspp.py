@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from sweeps import sweep
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -126,8 +127,11 @@ def local(in_channels: int, out_channels: int, rates: tuple[int, ...] = (6, 12, 
 @forms
 @pytest.mark.parametrize(
     ("make", "rates", "field"),
-    [(ASPPv2, (6, 12, 18, 24), 49), (local, (6, 12, 18), 37), (local, (12, 24, 36), 73)],
-    ids=["v2", "v3 at stride 16", "v3 at stride 8"],
+    [
+        pytest.param(ASPPv2, (6, 12, 18, 24), 49, id="v2"),
+        pytest.param(local, (6, 12, 18), 37, id="v3 at stride 16"),
+        pytest.param(local, (12, 24, 36), 73, id="v3 at stride 8", marks=pytest.mark.full),
+    ],
 )
 def test_receptive_fields(dimensions, causal, make, rates, field):
     module = make(2, 3, rates, dimensions=dimensions, causal=causal).eval()
@@ -186,6 +190,9 @@ def test_taps_in_two_dimensions(make, rates, count, area):
     assert len(causal) < count
 
 
+POOLED = [("past", "batch"), ("past", "layer"), (6, "layer"), (6, "batch"), ("none", "batch"), ("none", "layer")]
+
+
 @forms
 def test_v2_streams(dimensions, causal):
     module = ASPPv2(2, 3, (1, 3, 4), dimensions=dimensions, causal=causal)
@@ -193,8 +200,7 @@ def test_v2_streams(dimensions, causal):
 
 
 @forms
-@pytest.mark.parametrize("image_pooling", ["past", 6, "none"])
-@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize(("image_pooling", "norm"), sweep(POOLED, POOLED[::2].__contains__))
 def test_v3_streams(dimensions, causal, image_pooling, norm):
     options = {"dimensions": dimensions, "causal": causal, "image_pooling": image_pooling, "norm": norm}
     module = stirred(ASPPv3(2, 3, (1, 3), **options))

@@ -173,7 +173,7 @@ def test_it_streams(dimensions, causal, boundary):
 
 
 def test_it_is_exported_with_named_states():
-    module = stirred(ContextModule(1, large=True, causal=True))
+    module = stirred(ContextModule(1, causal=True))
     report = verify_streaming_contract(module, shape=(1, 4), time=80, chunkings=1, backends=("onnx",))
     assert set(report.backends) == {"onnx"}
     assert module.state_names == tuple(f"conv{i}.buffer" for i in range(1, 8))

@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 import torch
+from sweeps import sweep
 from torch import nn
 
 from wavedil.config import FeatureConfig, ModelConfig
@@ -32,10 +33,13 @@ SMALL = {
     ),
     "broadcast": ModelConfig(
         name="broadcast", width=0.5, channels=6, skip_channels=10, window_ms=20.0, bands=3, stage_channels=[6, 8],
-        stage_blocks=[1, 2], stage_dilations=[1, 2], stage_strides=[1, 2],
+        stage_blocks=[1, 1], stage_dilations=[1, 2], stage_strides=[1, 2],
         features=FeatureConfig(n_fft=128, win_length=64, hop_length=32, n_mels=12),
     ),
 }  # fmt: skip
+
+
+VARIANTS = [(name, boundary) for name in SMALL for boundary in ("zeros", "silence")]
 
 
 def small(name: str, boundary: str = "zeros"):
@@ -52,10 +56,15 @@ def small(name: str, boundary: str = "zeros"):
 @pytest.mark.parametrize("boundary", ["zeros", "silence"])
 @pytest.mark.parametrize("name", list(SMALL))
 def test_contract(name, boundary):
-    verify_streaming_contract(small(name, boundary), chunkings=2, backends=("capture",))
+    verify_streaming_contract(small(name, boundary), chunkings=2)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize(("name", "boundary"), sweep(VARIANTS, {("entry", "silence")}.__contains__))
+def test_captured(name, boundary):
+    verify_streaming_contract(small(name, boundary), chunkings=1, backends=("capture",))
+
+
+@pytest.mark.parametrize("name", sweep(SMALL, lambda name: name != "mel"))  # which is "entry" without the entry
 def test_pcm_in_logits_out_in_onnx(name):
     verify_streaming_contract(small(name), chunkings=1, backends=("export", "onnx"))
 

@@ -8,6 +8,7 @@ import torch
 from networks import as_measured
 from onnx import TensorProto, helper
 from onnx_files import KERNEL, OPEN, conv_node, exported, field_of, written
+from sweeps import sweep
 from torch import nn
 from torch.nn import functional as F
 
@@ -89,7 +90,7 @@ def file_of(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", sweep(MODULES, {"dilated", "gated", "plane", "resampled"}.__contains__))
 def test_a_file_reads_what_its_module_reads(file_of, name):
     module, shape, _ = MODULES[name]
     found = receptive_field_of_onnx(file_of(name))
@@ -113,12 +114,12 @@ def test_a_file_is_a_module_that_can_be_measured(file_of):
 
 
 def test_a_step_of_a_stack_reads_what_the_stack_does(tmp_path):
-    stack = DilatedStack(4, kernel_size=3, dilations=[1, 2, 4])
+    stack = DilatedStack(4, kernel_size=3, dilations=[1, 2])
     to_onnx(stack, tmp_path / "stack.onnx")
     answer = receptive_field_of_onnx(tmp_path / "stack.onnx", sample_rate=8_000)
     assert answer.axes.time.field == stack.field
-    assert (answer.receptive_field, answer.lookahead, answer.sample_rate) == (15, 0, 8_000)
-    states = ", ".join(f"state_blocks_{i}_conv_buffer" for i in range(3))
+    assert (answer.receptive_field, answer.lookahead, answer.sample_rate) == (7, 0, 8_000)
+    states = ", ".join(f"state_blocks_{i}_conv_buffer" for i in range(2))
     assert answer.notes == (f"state inputs {states} are held constant",)
 
 

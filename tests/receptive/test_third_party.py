@@ -4,9 +4,11 @@ import pytest
 import torch
 from networks import as_measured
 from pytorch_tcn import TCN
+from sweeps import sweep
 from torch import Tensor, nn
 
 from wavedil.data.torchaudio_compat import torchaudio
+from wavedil.receptive.trace.module import trace
 
 
 def finite(module: nn.Module) -> nn.Module:
@@ -30,9 +32,10 @@ def test_pytorch_tcn(causal, options):
     assert (field.lookahead == 0) == causal
 
 
-def test_wav2letter():
+@pytest.mark.parametrize("traced", sweep([trace, as_measured], lambda function: function is trace))  # it has 23 million weights
+def test_wav2letter(traced):
     module = torchaudio().models.Wav2Letter(num_classes=3, input_type="waveform", num_features=1).eval()
-    (field,) = as_measured(module, torch.zeros(1, 1, 8000)).fields
+    (field,) = traced(module, torch.zeros(1, 1, 8000)).fields
     # Kernels 250, 48, seven of 7, 32, 1 and 1, with strides 160 and 2 in the first two.
     assert field.receptive_field == 250 + 160 * 47 + 320 * (7 * 6 + 31) == 31_130
     assert field.stride == 320

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 from random_graphs import Layer, Network, Sum, field_of, random_network, taps_of
+from sweeps import sweep
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ class Padded(nn.Module):
         return y[(..., *(slice(g.padding, None) for g in self.layer))] if not edges else y
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", sweep(range(60), lambda seed: seed % 3 == 0))
 def test_a_random_network(seed):
     rng = random.Random(f"modules {seed}")
     axes = 1 + seed % 4 // 3

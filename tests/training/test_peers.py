@@ -181,16 +181,9 @@ def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert [row["epochs"] for row in rows] == [1] * 4 + [2] * 4
     assert len({row["recipe"] for row in rows}) == 2
-    assert all(row["clips"] == 24 and 0 <= row["correct"] <= 24 and row["minutes"] > 0 for row in rows)
+    assert all(row["clips"] == 24 and 0 <= row["correct"] <= 24 for row in rows)
     table = capsys.readouterr().out
     assert table.count("| m5 (24,835) | mel-") == table.count("| bc-resnet-1 (8,935) | mel-") == 2
-
-
-def test_a_budget_in_minutes_is_turned_into_epochs(peers: ModuleType, config: Config) -> None:
-    splits = load_splits(config.data)
-    run = peers.Run(peers.peer_contender("m5", config, len(splits.labels)), config, splits, Process())
-    assert run.epochs_within(1e-6) == 1
-    assert run.epochs_within(1.0) > 10
 
 
 def test_tables_show_means_spreads_and_paired_differences(peers: ModuleType) -> None:

@@ -8,13 +8,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from wavedil.export import ExportedStep, OnnxStep, export_step, quiet, to_onnx
 from wavedil.layers.base import StreamingModule, drop_first, with_tail
 from wavedil.testing.compare import parts_of, relative_error
 
 
-def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> float:
+def check_backend(
+    name: str,
+    module: StreamingModule,
+    x: Tensor,
+    conditions: dict[str, Tensor],
+    program: ExportedProgram | None = None,
+) -> float:
     """Stream a signal, the same at a millionth of its level, and silence, through the compiled or exported step.
 
     Args:
@@ -23,6 +30,7 @@ def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dic
         module: a layer or model in evaluation mode, float32.
         x: ``(batch, ..., time)``.
         conditions: keyword inputs of ``step``.
+        program: the exported step, for "export" and "onnx", if there is one already.
 
     Returns:
         The largest difference of the outputs from ``module(x)``, relative to the largest output (at least 1).
@@ -38,13 +46,15 @@ def check_backend(name: str, module: StreamingModule, x: Tensor, conditions: dic
     with torch.no_grad():
         offline = parts_of(module(x, **conditions))
         padded, running = with_tail(module, x, conditions)
-        with _backend(name, module, x, conditions) as step:
+        with _backend(name, module, x, conditions, program) as step:
             streamed = _run_chunks(step, module, padded, running)
     return max(relative_error(a, b) for a, b in zip(streamed, offline, strict=True))
 
 
 @contextlib.contextmanager
-def _backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> Iterator[Any]:
+def _backend(
+    name: str, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor], program: ExportedProgram | None
+) -> Iterator[Any]:
     """The module's ``step``, run in another way."""
     shape = tuple(x.shape[1:-1])
     if name in ("compile", "capture"):
@@ -54,11 +64,11 @@ def _backend(name: str, module: StreamingModule, x: Tensor, conditions: dict[str
             yield torch.compile(module.step, fullgraph=True, dynamic=True, backend=backend)
         torch.compiler.reset()
     elif name == "export":
-        yield ExportedStep(export_step(module, *shape, conditions=conditions)).step
+        yield ExportedStep(program or export_step(module, *shape, conditions=conditions)).step
     elif name == "onnx":
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "step.onnx"
-            to_onnx(module, path, *shape, conditions=conditions)
+            to_onnx(module, path, *shape, conditions=conditions, program=program)
             yield OnnxStep(path).step
     else:
         raise ValueError(f"backend must be 'compile', 'capture', 'export' or 'onnx', got {name!r}")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wavedil.export import export_step
 from wavedil.layers.base import StreamingModule, drop_first, with_tail
 from wavedil.streaming import Stream
 from wavedil.testing.backends import check_backend
@@ -86,7 +87,9 @@ def verify_streaming_contract(
     check_reach(twin, x, given)
     check_stream(twin, x, given, rng)
     twin, x, given = _cast(module, signal, conditions, torch.float32)
-    found = {name: check_backend(name, twin, x, given) for name in backends}
+    twice = {"export", "onnx"} <= set(backends)
+    program = export_step(twin, *x.shape[1:-1], conditions=given) if twice else None
+    found = {name: check_backend(name, twin, x, given, program) for name in backends}
     for name, error in found.items():
         require(error <= TOLERANCE[torch.float32], f"{name} differs from eager by {error:.2e}, expected at most 1e-5")
     return Report(errors[torch.float64], errors[torch.float32], gradients, found)
