@@ -10,7 +10,10 @@ BIN := $(VENV)/bin
 # One stamp for each set of extras and choice of torch: change TORCH and the next call installs it.
 stamp = $(VENV)/installed-$(1)-$(subst /,_,$(TORCH))
 
-.PHONY: train test test-full fuzz lint clean
+# Each process begins with a stretch of the files, so that fixtures are seldom made twice, and takes from others at the end.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: train test fast test-full fuzz lint clean
 .DELETE_ON_ERROR:
 
 train: $(call stamp,train)
@@ -19,10 +22,13 @@ train: $(call stamp,train)
 test: $(call stamp,dev)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/pyright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not full and not gpu" $(ARGS)
+	$(PYTEST) -m "not full and not gpu" $(ARGS)
+
+fast: $(call stamp,dev)
+	$(PYTEST) -m "fast and not gpu" $(ARGS)
 
 test-full: $(call stamp,dev)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not gpu" $(ARGS)
+	$(PYTEST) -m "not gpu" $(ARGS)
 
 fuzz: $(call stamp,dev)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/fuzz/run.py --minutes $(MINUTES) --seed $(SEED) $(ARGS)

@@ -1,5 +1,7 @@
 """Settings and fixtures of all tests."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -11,6 +13,35 @@ from wavedil.training.checkpoint import ModelMeta, save_model
 # Tests are not timed: a first call may import, compile or wait for a busy machine.
 settings.register_profile("wavedil", deadline=None)
 settings.load_profile("wavedil")
+
+# What `make fast` runs: the files whose tests take little time, but of them none that exports or compiles a module.
+TESTS = Path(__file__).parent
+FAST = {
+    TESTS / name
+    for name in (
+        *("test_architecture.py", "test_checks.py", "test_files.py", "test_functional.py", "test_package.py"),
+        *("test_streaming.py", "test_text.py", "audio/test_resample.py", "cli/test_main.py", "cli/test_rf.py"),
+        *("data/test_clips.py", "data/test_index.py", "data/test_labels.py", "data/test_spectrogram_augment.py"),
+        *("data/test_speech_commands.py", "layers/test_contract.py", "layers/test_interleave.py"),
+        *("layers/test_parallel.py", "layers/test_sizes.py", "layers/test_values.py", "models/test_keyword.py"),
+        *("receptive/test_arithmetic.py", "receptive/test_description.py", "receptive/test_gridding.py"),
+        *("receptive/test_stack.py", "receptive/test_taps.py", "receptive/test_text.py", "runtime/test_native.py"),
+        *("runtime/test_structures.py", "training/test_checkpoint_store.py", "training/test_metrics.py"),
+        *("training/test_optim.py", "training/test_run_folder.py", "training/test_toml.py"),
+        "training/test_training_config.py",
+    )
+}
+SLOW = ("captured", "compiled", "exported", "onnx", "counts_for_all")  # in the names of tests
+for path in FAST:
+    path.stat()  # fails if it was renamed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the fast ones."""
+    for item in items:
+        slow = item.get_closest_marker("full") or any(word in item.name for word in SLOW)
+        if item.path in FAST and not slow:
+            item.add_marker("fast")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

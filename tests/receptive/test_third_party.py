@@ -32,7 +32,8 @@ def test_pytorch_tcn(causal, options):
     assert (field.lookahead == 0) == causal
 
 
-@pytest.mark.parametrize("traced", sweep([trace, as_measured], lambda function: function is trace))  # it has 23 million weights
+# It has 23 million weights, which take their time to be measured.
+@pytest.mark.parametrize("traced", sweep([trace, as_measured], lambda function: function is trace))
 def test_wav2letter(traced):
     module = torchaudio().models.Wav2Letter(num_classes=3, input_type="waveform", num_features=1).eval()
     (field,) = traced(module, torch.zeros(1, 1, 8000)).fields
