@@ -20,7 +20,7 @@ FAST = {
     TESTS / name
     for name in (
         *("test_architecture.py", "test_checks.py", "test_files.py", "test_functional.py", "test_package.py"),
-        *("test_streaming.py", "test_text.py", "audio/test_resample.py", "cli/test_main.py", "cli/test_rf.py"),
+        *("test_streaming.py", "test_text_files.py", "audio/test_resample.py", "cli/test_main.py", "cli/test_rf.py"),
         *("data/test_clips.py", "data/test_index.py", "data/test_labels.py", "data/test_spectrogram_augment.py"),
         *("data/test_speech_commands.py", "layers/test_contract.py", "layers/test_interleave.py"),
         *("layers/test_parallel.py", "layers/test_sizes.py", "layers/test_values.py", "models/test_keyword.py"),

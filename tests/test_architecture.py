@@ -97,3 +97,9 @@ def test_the_check_sees_an_arrow(tmp_path):
         "def f():\n    from wavedil.models import x\n    import wavedil.cli.train\n    from wavedil import export\n"
     )
     assert imports_of(file) == {"models", "cli", "export"}
+
+
+def test_each_file_of_tests_has_a_name_of_its_own() -> None:
+    """Pytest imports them by their names alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py")]
+    assert {name for name in names if names.count(name) > 1} == set()
