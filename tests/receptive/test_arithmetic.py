@@ -1,5 +1,6 @@
 """The interval arithmetic against oracles and against brute force over explicit tap sets."""
 
+import itertools
 import math
 
 import pytest
@@ -131,3 +132,22 @@ def test_schedule():
     assert exponential_dilations(2, 4) == (1, 2, 4, 8, 1, 2, 4, 8)
     with pytest.raises(ValueError, match="depth: expected an integer from 1 to 100000, got 0"):
         exponential_dilations(1, 0)
+
+
+@pytest.mark.parametrize("kernel_size", range(1, 8))
+def test_transposed_reads_every_input_whose_taps_meet_the_output(kernel_size):
+    for stride, dilation, padding in itertools.product(range(1, 6), range(1, 6), range(-2, 5)):
+        field = Field.transposed(kernel_size, stride, dilation, padding)
+        for o in range(stride):
+            reached = [
+                i for i in range(-40, 40) for t in range(kernel_size) if i * stride + dilation * t == o + padding
+            ]
+            expected = (min(reached), max(reached)) if reached else (math.inf, -math.inf)
+            assert field.at(o) == expected
+
+
+def test_periods_without_end_are_refused():
+    with pytest.raises(ValueError, match=r"^stride must be at most 1,048,576 .* got 9,000,000$"):
+        Field.transposed(1, 9_000_000)
+    with pytest.raises(ValueError, match=r"a period of at most 1,048,576 outputs, got 1,060,900"):
+        Field.transposed(1, 1030).then(Field.transposed(1, 1030))

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 # The interval of an output that reads nothing: the neutral element of the hull.
 _EMPTY = (math.inf, -math.inf)
+MOST_OUTPUTS = 2**20  # in a period: each has an interval of its own
 
 
 def dilated_span(kernel_size: int, dilation: int = 1) -> int:
@@ -83,6 +84,8 @@ class Field:
             padding: outputs cut off at the start.
         """
         _require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        if stride > MOST_OUTPUTS:
+            raise ValueError(f"stride must be at most {MOST_OUTPUTS:,} outputs between inputs, got {stride:,}")
         common = math.gcd(stride, dilation)
         apart = stride // common  # taps that meet the same output are as far apart
         inverse = pow(dilation // common, -1, apart)
@@ -110,6 +113,9 @@ class Field:
         """The field of ``following(self(x))`` in terms of x."""
         common = math.lcm(self.outputs, following.inputs)
         outputs = following.outputs * (common // following.inputs)
+        if outputs > MOST_OUTPUTS:
+            most = f"a period of at most {MOST_OUTPUTS:,} outputs"
+            raise ValueError(f"expected {most}, got {outputs:,}: the rates have no common factor")
         intervals = [self._hull_of(*following.at(p)) for p in range(outputs)]
         inputs = self.inputs * (common // self.outputs)
         return Field(outputs, inputs, tuple(a for a, _ in intervals), tuple(b for _, b in intervals))

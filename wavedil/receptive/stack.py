@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
+from wavedil.checks import bounded_integer, one_of
 from wavedil.receptive.answer import Answer
 from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, Layer, bins_after, convolution, gated_block
+from wavedil.receptive.dilations import MOST_LAYERS
 
 Padding = Literal["causal", "centred", "valid"]
 # One number for both axes, or (frequency, time), in the order of the axes.
@@ -138,15 +140,12 @@ def _along_time(kernel_size: int, stride: int, dilation: int, padding: Padding, 
 def _check(dilations: Sequence[Size], *, cycles: int, channels: int, padding: str, block: str) -> None:
     if not dilations:
         raise ValueError("expected at least one dilation, got none")
-    for name, value in (("cycles", cycles), ("channels", channels)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    for name, value, known in (
-        ("padding", padding, ("causal", "centred", "valid")),
-        ("block", block, ("conv", "gated")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    bounded_integer("cycles", cycles, 1, MOST_LAYERS)
+    bounded_integer("channels", channels, 1, 2**31)
+    if len(dilations) * cycles > MOST_LAYERS:
+        raise ValueError(f"cycles: expected at most {MOST_LAYERS:,} layers in all, got {len(dilations) * cycles:,}")
+    one_of("padding", padding, ("causal", "centred", "valid"))
+    one_of("block", block, ("conv", "gated"))
 
 
 def _each(name: str, value: Size | Sequence[Size], count: int) -> list[Size]:
