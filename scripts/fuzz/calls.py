@@ -59,6 +59,8 @@ def require_own_words(error: BaseException) -> None:
 def use(name: str, module: Any, rng: random.Random) -> str:
     """Run a module on a signal, whole and in chunks."""
     module.eval()
+    if module.hop > 2**18:
+        return "made"
     x, conditions = signal(module, rng)
     if rng.random() < 0.3:
         module(rng.choice(SPOILED)(x), **conditions)
@@ -74,7 +76,7 @@ def use(name: str, module: Any, rng: random.Random) -> str:
         return f"{name} whole"
     stream, pieces, position = Stream(module, x.shape[0], *x.shape[1:-1], dtype=x.dtype), [], 0
     while position < x.shape[-1]:
-        length = rng.choice((1, 2, module.hop, 3 * module.hop))
+        length = rng.choice((1, 2)) if len(pieces) < 4 else rng.choice((module.hop, 3 * module.hop + 1))
         pieces.append(parts(stream.push(x[..., position : position + length])))
         position += length
     pieces.append(parts(stream.flush()))

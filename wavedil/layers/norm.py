@@ -42,9 +42,13 @@ class _BatchNorm(Pointwise, batchnorm._BatchNorm):
         require_epsilon(eps)
         if momentum is not None:
             require_probability("momentum", momentum)
-        require_flags(affine=affine, track_running_stats=track_running_stats)
+        require_flags(affine=affine)
+        if track_running_stats is not True:  # in evaluation too it would read the whole batch
+            raise ValueError(
+                f"track_running_stats: expected True for a layer that streams, got {track_running_stats!r}"
+            )
         require_placement(device, dtype)
-        options |= {"momentum": momentum, "affine": affine, "track_running_stats": track_running_stats}
+        options |= {"momentum": momentum, "affine": affine}
         super().__init__(num_features, eps, device=device, dtype=dtype, **options)
 
     def apply_point(self, x: Tensor) -> Tensor:
