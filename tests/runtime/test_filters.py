@@ -37,7 +37,7 @@ def run(module: FilterEnergies, x: Tensor, past: Tensor, grad: Tensor, how: Any)
     return [y.detach(), module.weight.grad]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     clips=st.integers(1, 5),
     bands=st.integers(1, 40),

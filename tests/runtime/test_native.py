@@ -1,6 +1,7 @@
 """Where the kernels come from, and what is said where they cannot be had."""
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,7 @@ FAILURES = {
     "exit 3": "cannot build them: exit status 3$",
     "kill -9 $$": "cannot build them: exit status -9$",
     "exit 0": "built nothing, although it reported no error$",
-    'echo text > "$made"': "file too short",
+    'echo text > "$made"': r"kernels/\w+\.so: file too short$",
     "head -c 100000 /dev/zero >&2; exit 1": "cannot build them: .{1,400}$",
 }
 
@@ -254,12 +255,13 @@ def test_a_place_that_is_no_folder_is_named(folder: Path) -> None:
         load(folder)
 
 
-def test_a_full_disk_is_told_and_nothing_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_a_full_disk_is_told_and_nothing_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(library.os, "fsync", full)
-    with pytest.raises(KernelsUnavailableError, match=f"^{folder}: No space left on device"):
+    with pytest.raises(KernelsUnavailableError, match=f"^{folder}: {os.strerror(code)}$"):
         load(folder)
     assert [path.name for path in folder.iterdir()] == [".lock"]
 

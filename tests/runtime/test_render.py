@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels_here import load
 
@@ -32,6 +32,7 @@ def kernels() -> Any:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(1, 9),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _COMPILERS = ("c++", "g++", "clang++")
 _LIMIT = 180.0  # seconds
-_LONGEST = 300  # characters of a quoted line
+_MOST, _LONGEST = 1 << 20, 300  # bytes that are searched for a line, and characters of it
 
 
 class CompilerError(RuntimeError):
@@ -70,7 +70,8 @@ def _run(command: Sequence[str], errors: Path) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if status:
-        raise CompilerError(f"{command[0]} cannot build them: {_reason(errors.read_bytes(), status)}")
+        with errors.open("rb") as log:
+            raise CompilerError(f"{command[0]} cannot build them: {_reason(log.read(_MOST), status)}")
 
 
 def _reason(said: bytes, status: int) -> str:

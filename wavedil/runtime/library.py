@@ -86,7 +86,11 @@ def load_library(path: Path, name: Path) -> ctypes.CDLL | None:
         if _HASH(content[:-size]).digest() != content[-size:]:
             return None
         kept = os.dup(descriptor)  # for good: the system knows a library that is loaded by its path
-    return ctypes.CDLL(str(_by_descriptor(kept)))
+    try:
+        return ctypes.CDLL(str(_by_descriptor(kept)))
+    except OSError as error:
+        os.close(kept)
+        raise OSError(f"{name}: {str(error).removeprefix(f'{_by_descriptor(kept)}: ')}") from error
 
 
 @contextmanager

@@ -39,10 +39,8 @@ def load_kernels(folder: Path) -> ctypes.CDLL:
         with own_folder(folder) as own:
             library = _find(own, folder) or _build(own, folder)
         declare(library)
-    except PermissionError as error:
-        raise KernelsUnavailableError(str(error)) from error
-    except OSError as error:
-        raise KernelsUnavailableError(f"{folder}: {error.strerror or error}") from error
+    except OSError as error:  # the system's have a text apart; the others name the file themselves
+        raise KernelsUnavailableError(f"{folder}: {error.strerror}" if error.strerror else str(error)) from error
     except (CompilerError, TypeError, ValueError) as error:
         raise KernelsUnavailableError(str(error)) from error
     return library
@@ -81,7 +79,7 @@ def _build(own: Path, folder: Path) -> ctypes.CDLL:
             save_library(own / name, compile_library(_flags(), sorted(_SOURCES.glob("*.cpp"))))
             library = load_library(own / name, folder / name)
     if library is None:
-        raise OSError(f"{name} was damaged while it was written")
+        raise OSError(f"{folder / name} was damaged while it was written")
     return library
 
 
