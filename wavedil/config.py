@@ -21,8 +21,8 @@ class DataConfig:
         words: "35", "12" (10 words, unknown and silence) or the words themselves.
         unknown: whether the other words are a class of their own (else they are left out).
         silence: whether silence, made of the background noise, is a class.
-        unknown_share: share of the training batch's known examples drawn as unknown (0.1 in the published protocol).
-        silence_share: likewise for silence.
+        unknown_share: unknown examples that each epoch draws, as a share of its known ones (0.1 as published).
+        silence_share: silent examples that each epoch has, likewise.
         test_root: a folder of ``<word>/*.wav`` that replaces the testing split (the official 12-class archive, say).
         speakers: number of synthetic speakers.
         sample_rate: in Hz; other rates are resampled when the clip cache is made.
@@ -128,7 +128,7 @@ class ModelConfig:
         depth: layers in a cycle.
         dilations: of the layers, one for each, in the place of cycles and depth; empty takes those.
         gate: "tanh" (tanh * sigmoid) or "glu".
-        norm: normalisation before each block's convolution: "batch", "rms", "layer" or "none".
+        norm: normalisation after each block's convolution: "batch", "rms", "layer" or "none".
         dropout: probability, before the classifier and in each block.
         window_ms: length of the exact average window over time.
         boundary: what each layer sees before the start: "zeros" or the response to "silence".

@@ -1,9 +1,10 @@
 """Files opened with care: what lies under a name may be a link, a pipe or a device, without end, or no JSON at all."""
 
 import json
+import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -95,6 +96,11 @@ def parse_json(content: bytes, source: str) -> Any:
         raise ValueError(f"{source}: not JSON that can be read: {error}") from None
 
 
+def to_json(content: Any) -> str:
+    """Plain values as JSON text; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+
 def require_no_other(path: Path, kind: str, remedy: str) -> None:
     """Refuse what must not be written to or deleted: a link, or anything that is not of a kind.
 
@@ -146,6 +152,14 @@ def open_lock(path: Path) -> Iterator[BinaryIO]:
         if status.st_nlink > 1:
             raise ValueError(f"{path}: this file has a second name (a hard link), and is not written to; {remedy}")
         yield file
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _require_file(path: Path, status: os.stat_result) -> None:

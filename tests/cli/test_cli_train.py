@@ -44,21 +44,21 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_misspelt_or_shortened_key_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "--train.epoch", "3"])
-    assert ended.value.code == 2
-    assert "--train.epoch" in capsys.readouterr().err
+    assert main(["train", "--train.epoch", "3"]) == 2
+    assert capsys.readouterr().err == (
+        "wavedil: error: --train.epoch: no such option; did you mean '--train.epochs'?; see wavedil train --help\n"
+    )
 
 
 def test_an_interruption_is_one_line_and_the_status_of_its_signal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(config: Config, resume: bool) -> None:
-        raise TrainingInterruptedError("stopped; continue with --resume", signal.SIGTERM)
+        raise TrainingInterruptedError("stopped", "wavedil train --resume", signal.SIGTERM)
 
     monkeypatch.setattr("wavedil.training.loop.train", interrupted)
     assert main(["train"]) == 143
-    assert capsys.readouterr().err == "stopped; continue with --resume\n"
+    assert capsys.readouterr().err == "stopped; continue with: wavedil train --resume\n"
 
 
 def test_help_lists_every_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ def test_corpus_says_what_it_made_and_how_to_use_it(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--speakers", "1"], "speakers: expected at least 3, one a split, got 1"),
+        (["--speakers", "1"], "--speakers: expected an integer from 3 to 10000, got '1'; see wavedil corpus --help"),
         (["--words", "No"], "words: expected lower-case letters a to z, got 'No'"),
     ],
 )

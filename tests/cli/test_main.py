@@ -1,5 +1,6 @@
 """The command line as a whole: it answers at once, and errors are one line."""
 
+import os
 import subprocess
 import sys
 import types
@@ -53,12 +54,67 @@ def test_help_names_every_command(capsys):
     assert all(name in printed and summary in printed for name, summary in cli.COMMANDS.items())
 
 
-@pytest.mark.parametrize("arguments", [[], ["frobnicate"]])
-def test_no_or_wrong_command_is_a_usage_error(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments)
-    assert stopped.value.code == 2
-    assert "usage: wavedil" in capsys.readouterr().err
+def test_alone_it_lists_the_commands(capsys):
+    assert cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in cli.COMMANDS)
+
+
+MISTAKES = {
+    "trian": "command: expected one of train, evaluate, predict, models, rf, corpus; got 'trian'; did you mean",
+    "--json": "'--json': expected a command: train, evaluate, predict, models, rf, corpus",
+    "train --train.epoch 3": "--train.epoch: no such option; did you mean '--train.epochs'?",
+    "train --epochs 3": "--epochs: no such option; did you mean '--train.epochs'?",
+    "train --lr 3": "--lr: no such option; did you mean '--train.lr'?",
+    "train --train.batch-size 3": "--train.batch-size: no such option; did you mean '--train.batch_size'?",
+    "train --train.epochs": "--train.epochs: expected a value, got nothing",
+    "train --run_dir --resume": "--run_dir: expected a value, got the option --resume",
+    "train --run_dir --seed=3": "--run_dir: expected a value, got the option --seed",
+    "train mel.toml": "'mel.toml': expected no such argument; a config is given by --config",
+    "train --seeds 0": "--seeds: expected an integer from 1 to 1000, got '0'",
+    "train --seeds x": "--seeds: expected an integer from 1 to 1000, got 'x'",
+    "evaluate": "the following arguments are required: checkpoint",
+    "evaluate --wrost 3 run": "--wrost: no such option; did you mean '--worst'?",
+    "evaluate --wor 3 run": "--wor: no such option; did you mean '--worst'?",
+    "evaluate run --worst -1": "--worst: expected an integer from 0 to 1000000000, got '-1'",
+    "evaluate run --worst -1e3": "--worst: expected an integer from 0 to 1000000000, got '-1e3'",
+    f"evaluate run --worst {'9' * 5000}": f"--worst: expected an integer from 0 to 1000000000, got '{'9' * 76}...",
+    "evaluate run --split tset": "--split: expected one of testing, validation, training, all; got 'tset'",
+    "models --classes 1e3": "--classes: expected an integer from 1 to 10000, got '1e3'",
+    "rf --cycles x": "--cycles: expected an integer, got 'x'",
+    "rf --kernel": "--kernel: expected a value, got nothing",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_a_mistake_is_one_line_with_the_remedy(arguments, capsys):
+    assert cli.main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"wavedil: error: {MISTAKES[arguments]}")
+    assert captured.err.count("\n") == 1
+    assert captured.err.endswith("--help\n")
+
+
+def test_a_value_may_begin_with_a_dash(capsys):
+    assert cli.main(["train", "--train.lr", "-1e-3"]) == 2
+    assert capsys.readouterr().err == (
+        "wavedil: error: command line: --train.lr: expected a number above 0 and at most 1000, got -0.001\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_console_can_show_any_name(encoding):
+    code = r"""
+import sys
+from wavedil import cli
+sys.exit(cli.main(['train', '--config', 'f\u00fcr \u4e16 \udce9 \U0001f600.toml']))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"wavedil: error: f")
+    assert done.stderr.endswith(b".toml: there is no such config file\n")
 
 
 def command_that(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: int = 0) -> None:

@@ -59,7 +59,7 @@ def test_no_run_and_no_classes_are_told(tmp_path: Path, capsys):
         in capsys.readouterr().err
     )
     assert main(["models", "--classes", "0"]) == 2
-    assert "--classes: expected at least 1, got 0" in capsys.readouterr().err
+    assert "--classes: expected an integer from 1 to 10000, got '0'" in capsys.readouterr().err
 
 
 def test_an_unknown_size_is_refused():

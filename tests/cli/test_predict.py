@@ -142,8 +142,8 @@ def test_json_names_what_failed(checkpoint, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["nowhere", "a.wav"], "nowhere: expected a model"),
-        (["CHECKPOINT", "a.wav", "--top", "0"], "--top: expected at least 1, got 0"),
-        (["CHECKPOINT", "a.wav", "--device", "abacus"], 'device "abacus" cannot be used here'),
+        (["CHECKPOINT", "a.wav", "--top", "0"], "--top: expected an integer from 1 to 10000, got '0'"),
+        (["CHECKPOINT", "a.wav", "--device", "abacus"], "--device: expected one of auto, cpu, cuda"),
     ],
 )
 def test_mistakes_are_one_line(checkpoint, arguments, message, capsys):

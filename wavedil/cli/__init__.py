@@ -2,11 +2,15 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from wavedil._version import __version__
+from wavedil.checks import shown
+from wavedil.cli.parser import Parser
 
 COMMANDS = {
     "train": "train a keyword model from a config",
@@ -18,6 +22,9 @@ COMMANDS = {
 }
 
 
+_EPILOG = "Options of a command: wavedil COMMAND --help"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
@@ -25,34 +32,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     ``wavedil --help`` answers at once. Errors that a user can mend are one line on stderr and status 2; set
     ``WAVEDIL_TRACEBACK=1`` to see where they come from.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="wavedil", description="Dilated causal convolutions for audio.")
-    parser.add_argument("--version", action="version", version=f"wavedil {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
-    chosen = next((word for word in argv if word in COMMANDS), None)
-    modules = {}
-    for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        if name == chosen:
-            modules[name] = importlib.import_module(f"wavedil.cli.{name}")
-            modules[name].add_arguments(subparser)
-    args = parser.parse_args(argv)
+    _print_anything()
     try:
-        return modules[args.command].run(args)
+        return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError, MemoryError) as error:
         if os.environ.get("WAVEDIL_TRACEBACK"):
             raise
         print(f"wavedil: error: {_in_words(error)}", file=sys.stderr)
         return 2
 
 
+def _run(argv: list[str]) -> int:
+    parser = Parser(prog="wavedil", description="Dilated causal convolutions for audio.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"wavedil {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="command")
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    commands: dict[str, tuple[Any, argparse.ArgumentParser]] = {}
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        if name == chosen:
+            commands[name] = importlib.import_module(f"wavedil.cli.{name}"), subparser
+            commands[name][0].add_arguments(subparser)
+    args, rest = parser.parse_known_args(argv)
+    if args.command is None:
+        if rest:
+            parser.error(f"{shown(rest[0])}: expected a command: {', '.join(COMMANDS)}")
+        parser.print_help()
+        return 0
+    module, own = commands[args.command]
+    if rest:
+        hint = "; a config is given by --config" if rest[0].endswith(".toml") else ""
+        own.error(f"{shown(rest[0])}: expected no such argument{hint}")
+    return module.run(args)
+
+
+def _print_anything() -> None:
+    """Let consoles that are not UTF-8 show what they cannot as escapes, and file names that are no text too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _in_words(error: Exception) -> str:
-    """The message of an error; of the system's own, "the file: what is wrong" without the number."""
+    """The message of an error on one line; of the system's own, "the file: what is wrong" without the number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    return str(error) or type(error).__name__
+        text = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    else:
+        text = str(error) or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
+    return " ".join(text.splitlines())

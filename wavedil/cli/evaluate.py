@@ -2,14 +2,20 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wavedil.cli.inputs import checked_checkpoint
+from wavedil.cli.outputs import PICTURES, output_file, require_matplotlib
+from wavedil.cli.parser import integer
+from wavedil.files import in_home
+from wavedil.training.before import require_folder
 
 if TYPE_CHECKING:
     from wavedil.training.evaluation_data import EvaluationData
     from wavedil.training.metrics import Evaluation
 
 CONFUSIONS_SHOWN = 5
+MOST = 1_000_000_000  # of samples and of clips
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the confusion matrix")
-    parser.add_argument("--worst", type=int, default=10, metavar="N", help="clips of the largest loss to list (10)")
+    parser.add_argument(
+        "--worst", type=integer(0, MOST), default=10, metavar="N", help="clips of the largest loss to list (10)"
+    )
     parser.add_argument("--streaming", action="store_true", help="push every clip chunk by chunk, as in live use")
-    parser.add_argument("--chunk", type=int, metavar="SAMPLES", help="size of those chunks; default: ragged sizes")
-    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="clips at a time (256)")
+    parser.add_argument(
+        "--chunk", type=integer(1, MOST), metavar="SAMPLES", help="size of those chunks; default: ragged sizes"
+    )
+    parser.add_argument("--batch-size", type=integer(1, 2**20), default=256, metavar="N", help="clips at a time (256)")
     parser.add_argument("--device", default="auto", help='"auto" (CUDA where there is one), "cpu" or "cuda"')
     parser.add_argument(
         "--on-corrupt",
@@ -67,17 +77,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be done before minutes are spent."""
-    for name, least in (("worst", 0), ("chunk", 1), ("batch_size", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')}: expected at least {least}, got {value}")
+    """Refuse what cannot be done before torch is imported and minutes are spent."""
     if args.chunk is not None and not args.streaming:
         raise ValueError("--chunk goes with --streaming")
-    for name in ("json", "plot"):
-        path = getattr(args, name)
-        if path is not None and not Path(path).parent.is_dir():
-            raise FileNotFoundError(f"--{name} {path}: there is no folder {Path(path).parent}")
+    args.json, args.plot = output_file("--json", args.json), output_file("--plot", args.plot, PICTURES)
+    if args.plot:
+        require_matplotlib()
+    args.checkpoint = checked_checkpoint(args.checkpoint, args.device)
+    if args.data is not None:
+        args.data = in_home(args.data)
+        require_folder(args.data)
 
 
 def _print(result: "Evaluation", data: "EvaluationData", args: argparse.Namespace) -> None:

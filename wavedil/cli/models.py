@@ -1,12 +1,14 @@
 """``wavedil models``: the sizes of the keyword models, or those of runs, with what they cost and what they score."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from wavedil.cli.parser import integer
 from wavedil.config import SIZES, Config, DataConfig, ModelConfig, sized_model
+from wavedil.files import in_home, to_json
+from wavedil.training.ranges import MOST_WORDS
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,17 @@ class Costs:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the runs and options."""
-    parser.add_argument("runs", nargs="*", type=Path, help="run folders; without any, the named sizes of each model")
-    parser.add_argument("--classes", type=int, default=35, metavar="N", help="of the named sizes (%(default)s)")
+    parser.add_argument("runs", nargs="*", type=in_home, help="run folders; without any, the named sizes of each model")
+    parser.add_argument(
+        "--classes", type=integer(1, MOST_WORDS), default=35, metavar="N", help="of the named sizes (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a Markdown table."""
-    if args.classes < 1:
-        raise ValueError(f"--classes: expected at least 1, got {args.classes}")
     rows = [costs_of_run(path) for path in args.runs] or list(named_sizes(args.classes))
-    print(json.dumps([asdict(row) for row in rows], indent=2) if args.json else table(rows))
+    print(to_json([asdict(row) for row in rows]) if args.json else table(rows))
     return 0
 
 

@@ -1,7 +1,6 @@
 """``wavedil predict``: the top words of audio files."""
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -9,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wavedil.cli.inputs import checked_checkpoint
+from wavedil.cli.parser import integer
 from wavedil.data.index import AUDIO_SUFFIXES
+from wavedil.files import in_home, to_json
 
 if TYPE_CHECKING:
     from wavedil.audio import Waveform
@@ -25,19 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("checkpoint", help="folder with model.safetensors and config.json, or a run folder")
     parser.add_argument("audio", nargs="+", help="audio files, or folders of them; any rate and channel count")
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="words to show for each file (default: 3)")
+    parser.add_argument(
+        "--top", type=integer(1, 10_000), default=3, metavar="N", help="words to show for each file (default: 3)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--device", default="auto", help='"auto" (CUDA where there is one), "cpu" or "cuda"')
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict every file; 0 if all could be read, else 1."""
+    checkpoint = checked_checkpoint(args.checkpoint, args.device)
+    paths = [path for given in args.audio for path in _files(in_home(given))]
+    if not any(path.exists() for path in paths):
+        raise FileNotFoundError(f"{paths[0]}: there is no such file{_more(len(paths) - 1)}")
     from wavedil.detect import load
 
-    if args.top < 1:
-        raise ValueError(f"--top: expected at least 1, got {args.top}")
-    spotter = load(args.checkpoint, args.device)
-    paths = [path for given in args.audio for path in _files(Path(given))]
+    spotter = load(checkpoint, args.device)
     width = max((len(str(path)) for path in paths), default=0)
     entries: list[dict[str, Any]] = []
     heard: list[_Heard] = []
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(_line(entries[-1], width, prediction.longer_than_a_clip), flush=True)
     if args.json:
-        print(json.dumps(entries, indent=2))
+        print(to_json(entries))
     _note(heard, spotter.sample_rate)
     return 1 if any("error" in entry for entry in entries) else 0
 
@@ -70,6 +75,10 @@ def _files(path: Path) -> Iterator[Path]:
     except OSError:  # which the file itself raises again when it is read
         found = []
     yield from found or [path]
+
+
+def _more(files: int) -> str:
+    return f", nor {_count(files)} named after it" if files else ""
 
 
 def _entry(path: Path, prediction: "Prediction", top: int) -> dict[str, Any]:

@@ -3,16 +3,23 @@
 import argparse
 import sys
 
+from wavedil.cli.parser import integer
+from wavedil.files import in_home
+from wavedil.training.before import MOST_SEEDS, check_run, check_seeds
 from wavedil.training.config import config_keys, config_meanings, describe_type, load_config
+from wavedil.training.interrupt import TrainingInterruptedError
+from wavedil.training.run_folder import in_its_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``--config``, ``--resume`` and an option for every key of the config."""
-    parser.allow_abbrev = False  # a misspelt key is not to be taken for another
     parser.add_argument("--config", metavar="FILE", help="TOML file; without one, the defaults")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run folder")
     parser.add_argument(
-        "--seeds", type=int, metavar="N", help="train with N seeds in folders of the run folder; prints mean and spread"
+        "--seeds",
+        type=integer(1, MOST_SEEDS),
+        metavar="N",
+        help="train with N seeds in folders of the run folder; prints mean and spread",
     )
     parser.usage = "%(prog)s [--config FILE] [--key value ...] [--resume] [--seeds N]"
     keys, meanings = parser.add_argument_group("keys of the config, each overriding the file's"), config_meanings()
@@ -26,14 +33,15 @@ def run(args: argparse.Namespace) -> int:
     given = vars(args)
     overrides = [f"--{key}={given[key]}" for key in config_keys() if key in given]
     config = load_config(args.config, overrides)
-    # Only now, so that a mistake in the config is told at once.
-    from wavedil.training.interrupt import TrainingInterruptedError
+    if "run_dir" not in given and args.config is not None:
+        config = in_its_folder(config, in_home(args.config))
+    if args.seeds is None:
+        check_run(config, args.resume)
+    else:
+        check_seeds(config, args.seeds, args.resume)
+    # Only now, so that a mistake is told at once.
     from wavedil.training.loop import train
     from wavedil.training.repeats import train_seeds
-    from wavedil.training.run_folder import in_its_folder
-
-    if "run_dir" not in given:
-        config = in_its_folder(config, args.config)
 
     try:
         if args.seeds is None:

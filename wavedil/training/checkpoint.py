@@ -21,10 +21,8 @@ from wavedil.config import ModelConfig
 from wavedil.models import KeywordModel, build_model
 from wavedil.training.atomic import write_folder
 from wavedil.training.config import to_dict
-from wavedil.training.description import FORMAT_VERSION, read_description
+from wavedil.training.description import FORMAT_VERSION, META, WEIGHTS, model_folder, read_description
 from wavedil.training.weights import read_weights
-
-WEIGHTS, META = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True)
@@ -102,28 +100,6 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
             f"got {meta.clip_samples}"
         )
     return model.to(device).eval(), meta
-
-
-def model_folder(path: Path) -> Path:
-    """The folder of the model that a path stands for: itself, or ``model`` of a run folder.
-
-    Raises:
-        FileNotFoundError: if it stands for none; the message says what was expected.
-    """
-    expected = f"expected a model ({WEIGHTS} and {META}) or a run folder"
-    for folder in (path, path / "model"):
-        if (folder / META).exists() or (folder / WEIGHTS).exists():
-            for name in (META, WEIGHTS):
-                if not (folder / name).exists():
-                    raise FileNotFoundError(f"{folder}: {expected}, {name} is missing")
-            return folder
-    seeds = sorted(folder.name for folder in path.glob("seed*") if (folder / "config.toml").exists())
-    if seeds:
-        raise FileNotFoundError(f"{path}: these are runs of several seeds; name one of them, {path / seeds[0]}")
-    if path.is_dir() and (path / "config.toml").exists():
-        raise FileNotFoundError(f"{path}: this run has no model yet; it is written after the first epoch")
-    reason = "there is none in it" if path.is_dir() else "this is a file" if path.exists() else "no such folder"
-    raise FileNotFoundError(f"{path}: {expected}; {reason}")
 
 
 @functools.cache

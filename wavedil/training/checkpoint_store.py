@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wavedil.checks import shown
 from wavedil.files import read_file
 from wavedil.training.atomic import remove, remove_folder, remove_temporaries, write_folder
-from wavedil.training.checkpoint import META, WEIGHTS
+from wavedil.training.description import META, WEIGHTS
 
 STATE = "training.pt"
 DAMAGED = ".damaged"  # suffix of a checkpoint that could not be read
@@ -51,6 +49,8 @@ class CheckpointStore:
         path = self.folder / f"step-{step:08d}"
         if path in self.complete():  # the state at a step is always the same
             return path
+        import torch  # not above, so that a run folder is looked at without it
+
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = {**files, STATE: buffer.getvalue()}
@@ -111,6 +111,8 @@ def load_state(content: bytes) -> dict[str, Any]:
     Raises:
         ValueError: if the file is cut short, a bit of it has changed, or it is something else.
     """
+    import torch
+
     try:
         _check_archive(content)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

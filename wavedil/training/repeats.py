@@ -1,6 +1,5 @@
 """The same run with several seeds, and what they score together."""
 
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.config import Config
+from wavedil.training.before import check_seeds
 from wavedil.training.figures import read_report
 from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import train
@@ -35,13 +35,8 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
             config, a report is damaged, or torchrun started several processes.
         TrainingInterruptedError: after Ctrl-C or SIGTERM, with the command that continues all of them.
     """
-    if count < 1:
-        raise ValueError(f"--seeds: expected at least 1, got {count}")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("--seeds: expected one process, got torchrun; start a run for each --seed")
+    check_seeds(config, count, resume)
     together = RunFolder(config.run_dir)
-    if together.is_begun:
-        raise ValueError(f"{together.path} holds a run of one seed: choose another --run_dir for several")
     together.path.mkdir(parents=True, exist_ok=True)
     if not together.seeds():
         together.write_config(with_absolute_paths(config))

@@ -1,6 +1,5 @@
 """The report of a run: report.json, the confusion matrix and the training curves as PNG."""
 
-import json
 import math
 from collections.abc import Mapping
 from io import BytesIO
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wavedil.files import to_json
 from wavedil.training.atomic import write_file
 from wavedil.training.figures import read_columns
 from wavedil.training.metrics import Evaluation
@@ -47,8 +47,11 @@ def write_report(
 
 
 def write_json(path: str | Path, content: Mapping[str, Any] | list[Any]) -> None:
-    """Write JSON to a temporary name and rename it, so that a reader never finds half a file."""
-    write_file(Path(path), (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    """Write JSON to a temporary name and rename it, so that a reader never finds half a file.
+
+    NaN and infinity, which JSON lacks, become null.
+    """
+    write_file(Path(path), (to_json(content) + "\n").encode())
 
 
 def save_confusion(evaluation: Evaluation, path: str | Path) -> None:

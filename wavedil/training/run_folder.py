@@ -82,6 +82,19 @@ class RunFolder:
             yield
 
     def _begin(self, config: Config, resume: bool) -> None:
+        self.check_free(config, resume)
+        if not self.is_begun:
+            self.write_config(config)
+        remove_temporaries(self.path, "|".join(map(re.escape, (*_FILES, self.model.name))))
+        self.checkpoints.repair()
+        recover_folder(self.model)
+
+    def check_free(self, config: Config, resume: bool) -> None:
+        """Refuse a folder with a run that is not to be resumed, or is another; nothing is written.
+
+        Raises:
+            ValueError: saying which, and what to do.
+        """
         if self.is_begun:
             if not resume:
                 raise ValueError(
@@ -93,11 +106,6 @@ class RunFolder:
                 f"{self.path} holds runs of several seeds: continue them with --seeds and --resume, "
                 "or choose another --run_dir"
             )
-        else:
-            self.write_config(config)
-        remove_temporaries(self.path, "|".join(map(re.escape, (*_FILES, self.model.name))))
-        self.checkpoints.repair()
-        recover_folder(self.model)
 
     @property
     def is_begun(self) -> bool:
