@@ -161,4 +161,4 @@ def test_several_processes_are_refused(tmp_path: Path, capsys, monkeypatch) -> N
 
 def test_no_seeds_are_refused(tmp_path: Path, capsys) -> None:
     assert main(["train", "--seeds", "0", "--run_dir", str(tmp_path)]) != 0
-    assert "--seeds: expected at least 1, got 0" in capsys.readouterr().err
+    assert "--seeds: expected an integer from 1 to 1000, got '0'" in capsys.readouterr().err
