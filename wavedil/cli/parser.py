@@ -31,7 +31,9 @@ class Parser(argparse.ArgumentParser):
         for position, argument in enumerate(arguments):
             if argument == "--":
                 return [*found, *arguments[position:]]
-            name = argument.partition("=")[0]
+            name, _, value = argument.partition("=")
+            if value == "--" and name in known:  # which argparse takes for no value at all
+                self.error(f"{name}: expected a value, got '--'")
             is_option = argument.startswith("--") and " " not in name
             if is_option and name not in known:
                 self.error(f"{shown(name)[1:-1]}: no such option{self._nearest(name)}")
