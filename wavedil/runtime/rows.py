@@ -140,7 +140,7 @@ def _convolution(conv: CausalConv1d, x: Tensor, past: Sequence[Tensor | None], s
 
 
 def _norm(norm: BatchNorm1d, x: Tensor, past: Sequence[Tensor | None], sessions: int) -> Tensor:
-    return norm.apply_point(x)
+    return nn.BatchNorm1d.forward(norm, x)  # which takes rows
 
 
 def _as_spectrogram(x: Tensor, past: Sequence[Tensor | None], sessions: int) -> Tensor:
