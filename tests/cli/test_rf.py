@@ -347,8 +347,8 @@ TAPS = "expected a whole number or a pair, frequency x time, such as 3x5"
             STACK + "--tree --taps --plot a.png",
             "--plot: expected one of --tree, --taps and --field, got --tree and --taps",
         ),
-        (STACK + "--tree --plot no/a.png", "no/a.png: the folder no does not exist"),
-        (STACK + "--tree --plot a.jpg", "a.jpg: expected a picture that ends in .png or .svg, got '.jpg'"),
+        (STACK + "--tree --plot no/a.png", "--plot no/a.png: there is no folder no"),
+        (STACK + "--tree --plot a.jpg", "--plot a.jpg: expected a name that ends in .png or .svg"),
         (STACK + "--audio a.wav", "--audio goes with --field"),
         (STACK + "--field", "--field: expected frames as input, got samples; give --framing or --bins"),
         (

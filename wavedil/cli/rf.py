@@ -12,6 +12,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from wavedil.cli.outputs import output_file
+from wavedil.files import in_home
+
 if TYPE_CHECKING:
     from wavedil.receptive.answer import Answer
     from wavedil.receptive.description import Layer
@@ -119,8 +122,13 @@ def _add_module(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer and print."""
+    for name in ("target", "audio"):
+        path = getattr(args, name)
+        if path is not None and path.startswith("~"):
+            setattr(args, name, str(in_home(path)))
     kind = kind_of(args.target)
     _check(args, kind)
+    args.plot = output_file("--plot", args.plot, (".png", ".svg"))
     if kind == "design":
         from wavedil.cli.rf_design import run_design
 
