@@ -18,7 +18,10 @@ class DataConfig:
         root: the data folder; None takes the source's folder below ``cache_dir``.
         version: of Speech Commands.
         download: whether Speech Commands may be downloaded into ``root``.
-        words: "35", "12" (10 words, unknown and silence) or the words themselves.
+        words: "auto" (all of a folder, the 35 of Speech Commands), "all" that there are, "35", "12" (10 words, unknown
+            and silence) or the words themselves.
+        speaker: who speaks in the clips of a folder: a regular expression with one group, searched for in
+            ``<word>/<file>``, or a table of ``file,speaker`` (.csv); None knows ``<speaker>_nohash_<number>`` only.
         unknown: whether the other words are a class of their own (else they are left out).
         silence: whether silence, made of the background noise, is a class.
         unknown_share: unknown examples that each epoch draws, as a share of its known ones (0.1 as published).
@@ -35,7 +38,8 @@ class DataConfig:
     root: str | None = None
     version: Literal["v0.01", "v0.02"] = "v0.02"
     download: bool = False
-    words: Literal["35", "12"] | list[str] = "35"
+    words: Literal["auto", "all", "35", "12"] | list[str] = "auto"
+    speaker: str | None = None
     unknown: bool = False
     silence: bool = False
     unknown_share: float = 0.1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import soundfile
 
-from wavedil.data.index import AUDIO_SUFFIXES
+from wavedil.data.listing import AUDIO_SUFFIXES
 
 
 def main(folder: Path) -> None:

@@ -111,7 +111,6 @@ def test_without_matplotlib_one_line_says_what_to_install(checkpoint, data, tmp_
         (["--data", "{data}", "--batch-size", "0"], "--batch-size: expected an integer from 1 to 1048576, got '0'"),
         (["--data", "{data}", "--worst", "-1"], "--worst: expected an integer from 0 to 1000000000, got '-1'"),
         (["--data", "{data}", "--json", "no/such/a.json"], "--json no/such/a.json: there is no folder no/such"),
-        (["--data", "{data}", "--split", "testing"], "{data}: no clips to evaluate on (testing): expected words"),
     ],
 )
 def test_mistakes_are_one_line(checkpoint, data, arguments, message, capsys):

@@ -193,9 +193,10 @@ def test_without_the_class_silence_is_not_unknown(tmp_path: Path) -> None:
 
 
 def test_an_empty_split_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "go" / "s0_nohash_0.wav", tone(300))  # s0 is for training
-    config = DataConfig("folder", str(tmp_path / "data"), words=["go"], cache_dir=str(tmp_path / "cache"))
-    with pytest.raises(ValueError, match="no clips of go for validation"):
+    for word in ("go", "stop"):
+        write(tmp_path / "data" / word / "s0_nohash_0.wav", tone(300))  # s0 is for training
+    config = DataConfig("folder", str(tmp_path / "data"), words=["go", "stop"], cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match="no clips of go, stop for validation"):
         load_splits(config)
     with pytest.raises(ValueError, match="needs the folder"):
         load_splits(replace(config, root=None))

@@ -31,14 +31,16 @@ def test_the_summary_counts_the_clips_of_both_splits():
     assert summary["together"]["mean"] == pytest.approx(61 / 80)
     assert summary["together"]["std"] == pytest.approx(statistics.stdev([28 / 40, 33 / 40]))
     assert summary["together"]["n"] == 40
-    assert repeats.describe(summary).endswith("together 76.25% +- 8.84% of 40 clips; 2 seeds")
+    interval = "95% interval of a run 59.81% to 85.81%"
+    assert repeats.describe(summary).endswith(f"together 76.25% +- 8.84% ({interval}) of 40 clips; 2 seeds")
 
 
 def test_one_seed_has_no_spread_and_an_empty_split_no_figure():
     summary = repeats.summarise({0: {"validation": report(1, 2)}})
     assert set(summary) == {"validation", "together"}
     assert summary["validation"]["std"] is None
-    assert repeats.describe(summary) == "validation 50.00% of 2 clips, together 50.00% of 2 clips; 1 seed"
+    half = "50.00% (95% interval of a run 9.45% to 90.55%) of 2 clips"
+    assert repeats.describe(summary) == f"validation {half}, together {half}; 1 seed"
 
 
 def test_seeds_train_apart_and_go_on_where_they_stopped(tmp_path: Path, monkeypatch, capsys) -> None:

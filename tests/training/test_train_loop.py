@@ -110,9 +110,10 @@ def test_tensorboard_has_each_epoch_once_after_a_resumption(corpus: Path, tmp_pa
 
 def test_the_last_line_names_the_report_and_the_accuracy(one_epoch: Config, capsys: pytest.CaptureFixture[str]) -> None:
     path = train(one_epoch)
-    accuracy = json.loads(path.read_text())["test"]["accuracy"]
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"{path}: test accuracy {accuracy:.2%} ({len(WORDS) * PER_SPLIT['testing']} clips)"
+    report = json.loads(path.read_text())["test"]
+    last, (low, high) = capsys.readouterr().out.splitlines()[-1], report["interval"]
+    interval = f"95% interval {low:.2%} to {high:.2%}"
+    assert last == f"{path}: test accuracy {report['accuracy']:.2%} ({interval}), {report['correct']} of 12 clips"
 
 
 def test_a_run_is_not_overwritten(finished: Config) -> None:

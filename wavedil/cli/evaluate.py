@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from wavedil.detect import pick_device
     from wavedil.training.checkpoint import load_model
     from wavedil.training.evaluation import evaluate
-    from wavedil.training.evaluation_data import folder_data, run_data
+    from wavedil.training.evaluation_data import folder_data, overlap_notes, run_data
     from wavedil.training.report import save_confusion, write_json
 
     device = pick_device(args.device)
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         data = run_data(args.checkpoint, meta, args.split, args.on_corrupt)
     else:
         data = folder_data(args.data, meta, args.split, args.on_corrupt or "raise")
+        data.notes.extend(overlap_notes(data, args.checkpoint))
     for note in data.notes:
         print(f"note: {note}", file=sys.stderr)
     result = evaluate(model, data.clips, data.labels, device, args.batch_size, args.streaming, args.chunk)
@@ -103,17 +104,13 @@ def _print(result: "Evaluation", data: "EvaluationData", args: argparse.Namespac
     for clip in worst:
         heard = "right" if clip.predicted == clip.word else f"heard as {clip.predicted}"
         print(f"  {clip.loss:6.2f}  {clip.name}  ({heard}, {clip.score:.2f})")
-    low, high = result.interval
     if result.stream_difference is not None:
         chunks = f"chunks of {args.chunk} samples" if args.chunk else "ragged chunks"
         print(
             f"\nstreamed in {chunks}: logits within {result.stream_difference:.1e} of offline, "
             f"{_clips(result.stream_mismatches or 0)} predicted otherwise"
         )
-    print(
-        f"\naccuracy {result.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}), {result.correct:,} of "
-        f"{_clips(result.n)}, loss {result.loss:.4f}: {data.source}, {data.split}"
-    )
+    print(f"\naccuracy {result.describe()}, loss {result.loss:.4f}: {data.source}, {data.split}")
 
 
 def _percent(share: float | None) -> str:

@@ -4,13 +4,13 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wavedil.cli.inputs import checked_checkpoint
 from wavedil.cli.parser import integer
-from wavedil.data.index import AUDIO_SUFFIXES
+from wavedil.data.listing import list_recordings
 from wavedil.files import in_home, to_json
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict every file; 0 if all could be read, else 1."""
     checkpoint = checked_checkpoint(args.checkpoint, args.device)
-    paths = [path for given in args.audio for path in _files(in_home(given))]
+    paths, notes = _files([in_home(given) for given in args.audio])
     if not any(path.exists() for path in paths):
         raise FileNotFoundError(f"{paths[0]}: there is no such file{_more(len(paths) - 1)}")
     from wavedil.detect import load
@@ -63,18 +63,27 @@ def run(args: argparse.Namespace) -> int:
             print(_line(entries[-1], width, prediction.longer_than_a_clip), flush=True)
     if args.json:
         print(to_json(entries))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     _note(heard, spotter.sample_rate)
     return 1 if any("error" in entry for entry in entries) else 0
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """The file itself, or the audio files below a folder, in order; an empty folder stands for itself and fails."""
-    try:
-        below = path.rglob("*") if path.is_dir() else ()
-        found = sorted(file for file in below if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
-    except OSError:  # which the file itself raises again when it is read
-        found = []
-    yield from found or [path]
+def _files(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The files themselves, or those below the folders, in order, and what is passed over there.
+
+    A folder without recordings stands for itself and fails.
+    """
+    paths, notes = [], []
+    for path in given:
+        try:
+            listing = list_recordings(path, deep=True)
+        except OSError:  # a file, or what the file itself raises again when it is read
+            paths.append(path)
+            continue
+        paths += listing.files or [path]
+        notes += listing.notes()
+    return paths, notes
 
 
 def _more(files: int) -> str:

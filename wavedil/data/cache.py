@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ FORMAT = 2  # of the cache folder; another number is another cache
 _CLIPS, _NOISE, _MANIFEST = "clips.i16", "noise.i16", "manifest.json"
 _BATCH = 512  # clips decoded between two writes
 
-Entry = tuple[str, int, int]  # name below the root, size in bytes, time of change in ns
+Entry = tuple[str, int, int]  # name below the root, size in bytes (-1: no file that can be read), time of change in ns
+_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that say nothing of the file that is opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class ClipCache:
         noise_offsets: ``(recordings + 1,)`` int64, where each begins and the last one ends.
         corrupt: why a file could not be read, by name below the root.
         sha256: of all samples, which tells whether two runs saw the same data.
+        notes: those of the index.
+        split_notes: likewise.
     """
 
     root: Path
@@ -50,6 +54,8 @@ class ClipCache:
     noise_offsets: Tensor
     corrupt: dict[str, str]
     sha256: str
+    notes: tuple[str, ...]
+    split_notes: tuple[str, ...]
 
     @classmethod
     def build(
@@ -86,18 +92,20 @@ class ClipCache:
                 cache = cls._open(folder, index, clip_samples)  # another process may have made it meanwhile
                 if cache is None:
                     _write(folder, index, entries, sample_rate, clip_samples)
-                    cache = cls._open(folder, index, clip_samples)
+                    cache = cls._open(folder, index, clip_samples, fresh=True)
         if cache is None:
             raise RuntimeError(f"{folder}: the clip cache was changed while it was being opened; try again")
         cache._report_corrupt(on_corrupt)
         return cache
 
     @classmethod
-    def _open(cls, folder: Path, index: ClipIndex, clip_samples: int) -> "ClipCache | None":
-        """The cache in a folder; None if it is not there or not whole."""
+    def _open(cls, folder: Path, index: ClipIndex, clip_samples: int, fresh: bool = False) -> "ClipCache | None":
+        """The cache in a folder; None if it is not there or not whole, or lacks files that can be read by now."""
         try:
             manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
             corrupt = manifest["corrupt"]
+            if not fresh and any(_can_be_read(index.root / name) for name in manifest.get("closed", ())):
+                return None
             clips = tuple(clip for clip in index.clips if clip.name not in corrupt)
             lengths = [samples for *_, samples in manifest["noise"]]
             return cls(
@@ -108,6 +116,8 @@ class ClipCache:
                 noise_offsets=torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int64),
                 corrupt=corrupt,
                 sha256=manifest["sha256"],
+                notes=index.notes,
+                split_notes=index.split_notes,
             )
         except (OSError, ValueError, KeyError):
             return None
@@ -131,8 +141,32 @@ def _files(index: ClipIndex) -> Iterator[tuple[str, Path]]:
 
 
 def _entry(name: str, path: Path) -> Entry:
-    stat = path.stat()
-    return name, stat.st_size, stat.st_mtime_ns
+    try:
+        status = path.stat()
+    except OSError:
+        return name, -1, 0
+    return name, status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns
+
+
+def _why_no_file(path: Path) -> str:
+    """Why there is no file that can be read; nothing is opened, since a pipe would wait for ever."""
+    try:
+        if path.is_dir():
+            return "this is a folder"
+        path.stat()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return f"{reason} (a link to {path.readlink()})" if path.is_symlink() else reason
+    return "a pipe, a socket or a device, not a file"
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether a file can be opened by now; permissions change without leaving a trace in size or time."""
+    try:
+        with path.open("rb") as file:
+            return len(file.read(1)) >= 0
+    except OSError:
+        return False
 
 
 def _digest(content: Any) -> str:
@@ -195,6 +229,7 @@ def _write(folder: Path, index: ClipIndex, entries: Sequence[Entry], sample_rate
             "clip_samples": clip_samples,
             "sha256": hashlib.sha256((clips.sha256 + noise.sha256).encode()).hexdigest(),
             "corrupt": clips.corrupt | noise.corrupt,
+            "closed": clips.closed + noise.closed,
             "clips": clips.entries,
             "noise": [(*entry, length) for entry, length in zip(noise.entries, noise.lengths, strict=True)],
         }
@@ -219,6 +254,7 @@ class _Stored:
     entries: list[Entry]
     lengths: list[int]
     corrupt: dict[str, str]
+    closed: list[str]  # those of the corrupt that the system did not let us read
     sha256: str
 
 
@@ -227,13 +263,20 @@ def _store(
 ) -> _Stored:
     """Write the samples of all files that can be read into one, decoding with a thread for each processor."""
 
-    def attempt(item: tuple[Path, Entry]) -> np.ndarray | str:
+    def attempt(item: tuple[Path, Entry]) -> np.ndarray | str | OSError:
+        path, (_, size, _) = item
+        if size < 0:
+            return _why_no_file(path)
         try:
             return load(*item)
-        except ValueError as error:
-            return str(error).removeprefix(f"{item[0]}: ")
+        except OSError as error:
+            if error.errno in _NOT_OF_THE_FILE:
+                raise
+            return error
+        except (ValueError, RuntimeError, MemoryError) as error:
+            return (str(error) or type(error).__name__).removeprefix(f"{path}: ")
 
-    stored = _Stored([], [], {}, "")
+    stored = _Stored([], [], {}, [], "")
     digest = hashlib.sha256()
     items = list(zip(files, entries, strict=True))
     with (
@@ -243,7 +286,10 @@ def _store(
     ):
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
-            for (_, entry), samples in zip(batch, pool.map(attempt, batch), strict=True):
+            for (file_path, entry), samples in zip(batch, pool.map(attempt, batch), strict=True):
+                if isinstance(samples, OSError):
+                    stored.closed.append(entry[0])
+                    samples = (samples.strerror or str(samples).removeprefix(f"{file_path}: ")).lower()
                 if isinstance(samples, str):
                     stored.corrupt[entry[0]] = samples
                     continue

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,13 @@ from torch import Tensor
 from wavedil.config import DataConfig
 from wavedil.data.augment import noise_windows
 from wavedil.data.cache import ClipCache
-from wavedil.data.index import SPLITS, ClipIndex, Split, folder_index
+from wavedil.data.index import ClipIndex, folder_index
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
+from wavedil.data.listing import examples
+from wavedil.data.speaker_names import is_table
 from wavedil.data.speech_commands import speech_commands_index
+from wavedil.data.split_lists import SPLITS, Split
+from wavedil.data.task import task_notes
 from wavedil.folders import cache_root
 
 # Of the known examples: unknown and silent ones in validation and testing, as published (Warden 2018).
@@ -108,6 +113,7 @@ class Splits:
         noise: ``(samples,)`` int16, the background noise, and the training recordings of silence if there are any.
         left_out: words in the data that are no class, and whose clips are not used.
         sha256: of the samples, names and classes; two runs with the same saw the same data.
+        notes: what the user should know of the data, a line each.
     """
 
     labels: LabelSet
@@ -117,6 +123,7 @@ class Splits:
     noise: Tensor
     left_out: tuple[str, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
@@ -130,8 +137,13 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
         FileNotFoundError: if the data is not there.
         ValueError: if a word has no clips, a split no examples, or silence no noise to make it of.
     """
-    labels = LabelSet.from_config(config)
-    main = open_clips(config) if config.test_root is None or set(splits) != {"testing"} else None
+    index = None
+    if config.test_root is None or set(splits) != {"testing"} or config.words in ("auto", "all"):
+        index = source_index(config)
+    labels = LabelSet.from_config(config, wanted_words(index, config) if index else ())
+    if "training" in splits:
+        _require_two(labels, config)
+    main = _open(index, config) if index else None
     noise = torch.zeros(0, dtype=torch.int16)
     if main is not None:
         _check_words(main, labels)
@@ -145,34 +157,110 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
     for split, cache in caches.items():
         if cache is not None:
             sets[split] = _clip_set(cache, split, labels, config, noise if cache is main else None)
-    words = {clip.word for split, cache in caches.items() if cache for clip in cache.clips if clip.split == split}
-    left_out = tuple(sorted(word for word in words if labels.index(word) is None))
+    unused = Counter(
+        clip.word
+        for split, cache in caches.items()
+        for clip in (cache.clips if cache else ())
+        if clip.split == split and labels.index(clip.word) is None
+    )
+    notes = _notes([cache for cache in (main, caches.get("testing")) if cache], unused)
+    if "training" in splits:
+        notes += task_notes(labels, {split: sets[split].targets for split in splits}, config)
     sha256 = _digest([cache.sha256 for cache in caches.values() if cache], sets.values())
-    return Splits(labels, sets["training"], sets["validation"], sets["testing"], noise, left_out, sha256)
+    left_out = tuple(sorted(unused))
+    return Splits(labels, sets["training"], sets["validation"], sets["testing"], noise, left_out, sha256, tuple(notes))
+
+
+def _notes(caches: Iterable[ClipCache], unused: "Counter[str]") -> list[str]:
+    """What was passed over, how the splits were made, and the words whose clips are not used."""
+    notes = list(dict.fromkeys(note for cache in caches for note in cache.notes + cache.split_notes))
+    if unused:
+        words = examples(f"{word} ({n:,})" for word, n in sorted(unused.items()))
+        notes.append(f"left out {unused.total():,} clips of words that are no class: {words}")
+    return notes
+
+
+def resolve_data(config: DataConfig) -> DataConfig:
+    """The same config with its words spelt out where it leaves them to the data, and the table of speakers absolute.
+
+    Raises:
+        FileNotFoundError: if the data is not there.
+        ValueError: if they have no words, or all recordings of one are passed over.
+    """
+    if config.speaker is not None and is_table(config.speaker):
+        config = replace(config, speaker=str(Path(config.speaker).expanduser().absolute()))
+    if config.words == "auto" and config.source != "folder":
+        return replace(config, words="35")
+    if config.words not in ("auto", "all"):
+        return config
+    labels = LabelSet.from_config(config, wanted_words(source_index(config), config))
+    return replace(config, words=list(labels.words))
+
+
+def wanted_words(index: ClipIndex, config: DataConfig) -> tuple[str, ...]:
+    """The words of an index, which must be all that it can be taken to have if the config wants them all.
+
+    Raises:
+        ValueError: if the config wants all words, and there is one of which no recording is taken or which differs
+            from another only in case.
+    """
+    if config.words != "all" and (config.words != "auto" or config.source != "folder"):
+        return index.words
+    if index.lost:
+        raise ValueError(
+            f"{index.root}: no recording is taken of {examples(index.lost)}: move or convert them, or name words "
+            f"in data.words ({index.notes[0]})"
+        )
+    folded: dict[str, str] = {}
+    for word in index.words:
+        other = folded.setdefault(word.casefold(), word)
+        if other != word:
+            raise ValueError(
+                f"{index.root}: {other} and {word} differ only in case; put them into one folder, or name the words in "
+                "data.words"
+            )
+    return index.words
 
 
 def open_clips(config: DataConfig) -> ClipCache:
     """Open the clip cache of the config's source, making what is not there: corpus, download, cache."""
-    return _open(_source_index(config), config)
+    return _open(source_index(config), config)
 
 
-def _open(index: ClipIndex, config: DataConfig) -> ClipCache:
-    return ClipCache.build(
-        index, config.sample_rate, config.clip_samples, cache_root(config.cache_dir), config.on_corrupt
-    )
-
-
-def _source_index(config: DataConfig) -> ClipIndex:
+def source_index(config: DataConfig) -> ClipIndex:
+    """The clips of the config's source; corpus and download are made where they are not there."""
+    if config.speaker is not None and config.source != "folder":
+        raise ValueError(f'data.speaker: goes with source = "folder"; the names and lists of {config.source} tell it')
     if config.source == "synthetic":
         from wavedil.data.synthetic import synthetic_root  # only this source needs the speech synthesiser
 
         return speech_commands_index(synthetic_root(config))
     if config.source == "speech_commands":
         root = Path(config.root) if config.root else cache_root(config.cache_dir) / "speech_commands"
-        return speech_commands_index(root, config.version, config.download)
+        return speech_commands_index(root.expanduser(), config.version, config.download)
     if config.root is None:
-        raise ValueError('root: source = "folder" needs the folder of <word>/<recording>')
-    return folder_index(config.root)
+        raise ValueError('data.root: source = "folder" needs the folder of <word>/<recording>')
+    return folder_index(config.root, speaker=config.speaker)
+
+
+def find_index(config: DataConfig) -> ClipIndex:
+    """The clips of the config's source as they lie there; nothing is made or downloaded.
+
+    Raises:
+        FileNotFoundError: if the data is not there.
+        ValueError: if it is not whole.
+    """
+    if config.source == "synthetic":
+        from wavedil.data.synthetic import corpus_root
+
+        return speech_commands_index(corpus_root(config))
+    return source_index(replace(config, download=False))
+
+
+def _open(index: ClipIndex, config: DataConfig) -> ClipCache:
+    return ClipCache.build(
+        index, config.sample_rate, config.clip_samples, cache_root(config.cache_dir), config.on_corrupt
+    )
 
 
 def _digest(caches: Iterable[str], sets: Iterable[ClipSet]) -> str:
@@ -185,10 +273,34 @@ def _check_words(cache: ClipCache, labels: LabelSet) -> None:
     missing = [word for word in labels.words if word not in present]
     if missing:
         raise ValueError(
-            f"{cache.root}: no clips of {', '.join(missing)}; there are clips of {', '.join(sorted(present))}"
+            f"{cache.root}: no clips of {', '.join(missing)}; there are clips of {', '.join(sorted(present))}; "
+            f'data.words names the words: "all", or {json.dumps(sorted(present)[:3], ensure_ascii=False)}'
         )
     if UNKNOWN in labels.labels and not present - {*labels.words, SILENCE}:
         raise ValueError(f"{cache.root}: {UNKNOWN} needs clips of other words than {', '.join(labels.words)}")
+
+
+def _require_two(labels: LabelSet, config: DataConfig) -> None:
+    if len(labels) < 2:
+        there = "data.unknown = true (clips of other words) or data.silence = true (background noise)"
+        raise ValueError(
+            f"data.words: expected two classes or more, got {', '.join(labels.labels)} alone, which any model tells "
+            f"without fail; add words, or {there}"
+        )
+
+
+def _require_examples(cache: ClipCache, labels: LabelSet, targets: Tensor) -> None:
+    """Refuse a class without an example for training; silence is made of noise."""
+    counts = torch.bincount(targets, minlength=len(labels)).tolist()
+    without = [label for label, n in zip(labels.labels, counts, strict=True) if not n and label != SILENCE]
+    if without:
+        label = without[0]
+        splits = Counter(clip.split for clip in cache.clips if labels.index(clip.word) == labels.index(label))
+        raise ValueError(
+            f"{cache.root}: no clip of {', '.join(without)} for training ({label}: "
+            f"{', '.join(f'{splits[split]} {split}' for split in SPLITS)}); add clips, leave the word out, or name its "
+            "other clips alone in validation_list.txt and testing_list.txt"
+        )
 
 
 def _noise(cache: ClipCache) -> Tensor:
@@ -211,8 +323,10 @@ def _clip_set(cache: ClipCache, split: Split, labels: LabelSet, config: DataConf
     targets = torch.tensor([target for _, target in examples if target is not None], dtype=torch.int64)
     names = [cache.clips[row].name for row in rows]
     if not rows:
-        hint = "a plain folder is split by speaker, or else by file, or as its lists say"
+        hint = "name some in validation_list.txt and testing_list.txt, or add speakers"
         raise ValueError(f"{cache.root}: no clips of {', '.join(labels.words)} for {split}; {hint}")
+    if split == "training":
+        _require_examples(cache, labels, targets)
     unknown = _of_class(targets, labels, UNKNOWN)
     clips = ClipSet(_rows(cache.waveforms, rows), targets, names, _where(~unknown), _where(unknown))
     if split == "training":
@@ -255,7 +369,7 @@ def _for_evaluation(clips: ClipSet, labels: LabelSet, noise: Tensor, seed: int) 
     silence_index = labels.index(SILENCE)
     silent = _of_class(clips.targets, labels, SILENCE)
     n_extra = math.ceil(EVALUATION_SHARE * (len(clips.known) - int(silent.sum())))
-    by_hash = sorted(clips.unknown.tolist(), key=lambda row: hashlib.sha256(clips.names[row].encode()).digest())
+    by_hash = sorted(clips.unknown.tolist(), key=lambda row: _name_hash(clips.names[row]))
     rows = sorted([*clips.known.tolist(), *by_hash[:n_extra]])
     waveforms, targets, names = _rows(clips.waveforms, rows), clips.targets[rows], [clips.names[row] for row in rows]
     if silence_index is not None and not silent.any():
@@ -263,6 +377,10 @@ def _for_evaluation(clips: ClipSet, labels: LabelSet, noise: Tensor, seed: int) 
         targets = torch.cat([targets, torch.full((n_extra,), silence_index)])
         names += [f"{SILENCE}/{number}" for number in range(n_extra)]
     return ClipSet(waveforms, targets, names, torch.arange(len(names)), torch.zeros(0, dtype=torch.int64))
+
+
+def _name_hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
 def _silence(noise: Tensor, n: int, samples: int, seed: int) -> Tensor:

@@ -1,5 +1,8 @@
 """Words, and the classes that a model tells apart."""
 
+import os
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +11,7 @@ from wavedil.config import DataConfig
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
 BACKGROUND = "_background_noise_"
+_RESERVED = (UNKNOWN, SILENCE, BACKGROUND)
 
 # Speech Commands V2; V1 has them but for backward, follow, forward, learn and visual.
 # fmt: off
@@ -21,12 +25,25 @@ WORDS_35 = (
 WORDS_10 = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 
+def word_of(folder: str) -> str:
+    """The word that the name of a folder is, in composed Unicode, whichever way the system writes it.
+
+    A name that is not UTF-8 is read as Latin-1. A reserved name may be written in any case.
+    """
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        folder = os.fsencode(folder).decode("latin-1")
+    word = unicodedata.normalize("NFC", folder)
+    return word.lower() if word.lower() in _RESERVED else word
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The classes of a model in the order of its logits: the words, then ``_unknown_``, then ``_silence_``.
 
     Args:
-        labels: all different.
+        labels: all different, whether Unicode is composed or not; kept composed.
 
     Raises:
         ValueError: if there are none, or one is there twice.
@@ -35,6 +52,7 @@ class LabelSet:
     labels: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(unicodedata.normalize("NFC", label) for label in self.labels))
         twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if twice:
             raise ValueError(f"labels must differ; given more than once: {', '.join(twice)}")
@@ -42,19 +60,26 @@ class LabelSet:
             raise ValueError(f"expected at least one word among the labels, got {list(self.labels)}")
 
     @classmethod
-    def from_config(cls, config: DataConfig) -> "LabelSet":
-        """The labels that ``words``, ``unknown`` and ``silence`` of the config ask for; "12" has both of the latter."""
+    def from_config(cls, config: DataConfig, present: Iterable[str] = ()) -> "LabelSet":
+        """The labels that ``words``, ``unknown`` and ``silence`` of the config ask for; "12" has both of the latter.
+
+        Args:
+            config: of the data.
+            present: the words that there are, which "all" takes, and "auto" of a folder.
+
+        Raises:
+            ValueError: if a word is no text, is reserved or is there twice, or there is none.
+        """
         twelve = config.words == "12"
         if isinstance(config.words, str):
-            named = {"35": WORDS_35, "12": WORDS_10}
-            if config.words not in named:
-                raise ValueError(f'words: expected "35", "12" or a list of words, got "{config.words}"')
-            words = named[config.words]
+            chosen = "all" if config.words == "auto" and config.source == "folder" else config.words
+            all_words = tuple(word for word in present if word not in _RESERVED)
+            named = {"35": WORDS_35, "auto": WORDS_35, "12": WORDS_10, "all": all_words}
+            if chosen not in named:
+                raise ValueError(f'data.words: expected "auto", "all", "35", "12" or a list of words, got "{chosen}"')
+            words = named[chosen]
         else:
-            words = tuple(config.words)
-        for special, key in ((UNKNOWN, "unknown"), (SILENCE, "silence")):
-            if special in words:
-                raise ValueError(f'words: "{special}" is not a word; set {key} = true instead')
+            words = tuple(_checked(word) for word in config.words)
         extra = [(UNKNOWN, twelve or config.unknown), (SILENCE, twelve or config.silence)]
         return cls(words + tuple(label for label, wanted in extra if wanted))
 
@@ -68,7 +93,7 @@ class LabelSet:
 
         Silence is not a word: it has its own class or none.
         """
-        own = self._indices.get(word)
+        own = self._indices.get(unicodedata.normalize("NFC", word))
         return own if own is not None or word == SILENCE else self._indices.get(UNKNOWN)
 
     def __len__(self) -> int:
@@ -77,3 +102,14 @@ class LabelSet:
     @cached_property
     def _indices(self) -> dict[str, int]:
         return {label: index for index, label in enumerate(self.labels)}
+
+
+def _checked(word: object) -> str:
+    if not isinstance(word, str) or not word.strip() or "/" in word or not word.isprintable():
+        raise ValueError(f"data.words: expected words, which are names of folders, got {word!r}")
+    normal = word_of(word)
+    if normal in _RESERVED:
+        key = {UNKNOWN: "unknown", SILENCE: "silence"}.get(normal)
+        remedy = f"set data.{key} = true instead" if key else "its recordings are noise"
+        raise ValueError(f'data.words: "{word}" is not a word; {remedy}')
+    return normal

@@ -1,12 +1,14 @@
-"""Speech Commands (Warden 2018, arXiv:1804.03209) by torchaudio's class, with what that class does not check."""
+"""Speech Commands (Warden 2018, arXiv:1804.03209) in the layout of torchaudio's class, and words of one's own in it."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
 
 from wavedil.data.download import fetch_archive
-from wavedil.data.index import HASH_DIVIDER, LISTS, SPLITS, Clip, ClipIndex, Split, recordings
-from wavedil.data.labels import BACKGROUND
-from wavedil.data.torchaudio_compat import torchaudio
+from wavedil.data.index import Clip, ClipIndex, lost_words, name_of, share_out, torn_note, words_and_noise
+from wavedil.data.labels import WORDS_35
+from wavedil.data.listing import examples, list_words, name_key
+from wavedil.data.speaker_names import HASH_DIVIDER, known_speakers
+from wavedil.data.split_lists import LISTS, SPLITS, Split, SplitLists, read_lists
 from wavedil.folders import file_lock
 
 FOLDER = "SpeechCommands"  # below the root, as torchaudio has it
@@ -26,7 +28,8 @@ def speech_commands_index(
     """Index ``<root>/SpeechCommands/speech_commands_<version>``: the whole dataset, or a smaller one of its layout.
 
     A folder whose lists name files that are not there was not extracted to the end, and is refused; one whose lists
-    name only what is there is taken as it is, unless they are the full lists and training clips are missing.
+    name only what is there is taken as it is, unless they are the full lists and training clips are missing. A word of
+    one's own, whose recordings are in no list, is split like a plain folder; a speaker whom the lists know stays there.
 
     Args:
         root: the folder above ``SpeechCommands``.
@@ -45,12 +48,19 @@ def speech_commands_index(
     downloaded = download and _download(folder, url or URL.format(version=version), sha256 if url else SHA256[version])
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; set download = true, or root to where Speech Commands is")
-    _check_lists(folder)
-    dataset = torchaudio().datasets.SPEECHCOMMANDS
-    clips = tuple(clip for split in SPLITS for clip in _clips(dataset(root, folder.name, subset=split), folder, split))
+    listing = list_words(folder)
+    words, noise = words_and_noise(listing)
+    names = {name_of(path): path for path in words}
+    lists = read_lists(folder)
+    _check_lists(lists, names)
+    speakers, _ = known_speakers(names)
+    splits, notes = _choose_splits(folder, lists, {name: words[path] for name, path in names.items()}, speakers)
+    clips = [
+        Clip(path, words[path], speakers.get(name, path.stem), splits[name]) for name, path in sorted(names.items())
+    ]
+    clips.sort(key=lambda clip: SPLITS.index(clip.split))
     _check_counts(folder, clips, FULL_COUNTS[version], must_be_full=downloaded and url is None)
-    # The class knows nothing of the noise recordings.
-    return ClipIndex(folder, clips, recordings(folder / BACKGROUND))
+    return ClipIndex(folder, tuple(clips), noise, listing.notes(), tuple(notes), lost_words(listing))
 
 
 def _download(folder: Path, url: str, sha256: str | None) -> bool:
@@ -62,42 +72,57 @@ def _download(folder: Path, url: str, sha256: str | None) -> bool:
         return True
 
 
-def _check_lists(folder: Path) -> None:
-    """Refuse a folder without its lists, or without files that they name: torchaudio takes the lists at their word."""
+def _check_lists(lists: SplitLists, names: Iterable[str]) -> None:
+    """Refuse a folder without its lists, or without files that they name."""
+    folder, there = lists.root, {name_key(name) for name in names}
     remedy = 'remove it and extract the archive again, or read what is there with source = "folder"'
     seen: set[str] = set()
-    for file in LISTS.values():
-        if not (folder / file).is_file():
+    for split, file in LISTS.items():
+        if split not in lists.found:
             raise ValueError(f"{folder}: {file} is missing, so it was not extracted to the end; {remedy}")
-        names = [line.strip() for line in (folder / file).read_text("utf-8").splitlines()]
-        for number, name in enumerate(names, 1):
-            if name.count("/") != 1 or HASH_DIVIDER not in name or name in seen:
+        lines = [line for line in lists.lines if line.split == split]
+        missing = []
+        for line in lines:
+            key = name_key(line.name)
+            well_formed = line.name.count("/") == 1 and HASH_DIVIDER in line.name
+            if key in seen or not (key in there or well_formed):
                 expected = f"a <word>/<speaker>{HASH_DIVIDER}<number>.wav that is in no list before"
-                raise ValueError(f"{folder / file}: line {number}: expected {expected}, got {name!r}")
-            seen.add(name)
-        missing = [name for name in names if not (folder / name).is_file()]
+                raise ValueError(f"{folder / file}: line {line.number}: expected {expected}, got {line.name!r}")
+            seen.add(key)
+            missing += [line.name] * (key not in there)
         if missing:
             raise ValueError(
-                f"{folder}: {len(missing):,} of the {len(names):,} clips in {file} are missing "
-                f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}), so it was not extracted to the end; "
-                f"{remedy}"
+                f"{folder}: {len(missing):,} of the {len(lines):,} clips in {file} are missing ({examples(missing)}), "
+                f"so it was not extracted to the end; {remedy}"
             )
 
 
-def _clips(dataset: Any, folder: Path, split: Split) -> list[Clip]:
-    # get_metadata reads no audio; dataset[n] would, by torchaudio.load, which needs torchcodec and FFmpeg.
-    metadata = (dataset.get_metadata(n) for n in range(len(dataset)))
-    return [Clip(folder.parent / name, word, speaker, split) for name, _rate, word, speaker, _utterance in metadata]
+def _choose_splits(
+    folder: Path, lists: SplitLists, words: Mapping[str, str], speakers: Mapping[str, str]
+) -> tuple[dict[str, Split], list[str]]:
+    """The split of each clip by name, and notes on it."""
+    listed = lists.by_name()
+    of_lists = {name: listed[key] for name in words if (key := name_key(name)) in listed}
+    official = {words[name] for name in of_lists} | set(WORDS_35)
+    own = {name: speakers.get(name, PurePath(name).stem) for name, word in words.items() if word not in official}
+    known = {speakers[name]: split for name, split in of_lists.items() if name in speakers}
+    by_unit = share_out(unit for unit in own.values() if unit not in known) | known
+    chosen: dict[str, Split] = {name: "training" for name in words}  # noqa: C420 (dict.fromkeys is of str)
+    chosen |= of_lists | {name: by_unit[unit] for name, unit in own.items()}
+    notes = torn_note(folder, chosen, speakers)
+    if own:
+        unlisted = examples(sorted({words[name] for name in own}))
+        notes.append(f"{folder}: no list has clips of {unlisted}; they are split by speaker, or else by file")
+    return chosen, notes
 
 
-def _check_counts(folder: Path, clips: tuple[Clip, ...], full: tuple[int, ...], must_be_full: bool) -> None:
-    """Where the lists are the full ones, or the folder comes from the archive, all clips must be there."""
-    counts = tuple(sum(clip.split == split for clip in clips) for split in SPLITS)
+def _check_counts(folder: Path, clips: Iterable[Clip], full: tuple[int, ...], must_be_full: bool) -> None:
+    """Where the lists are the full ones, or the folder comes from the archive, all its clips must be there."""
+    official = [clip.split for clip in clips if clip.word in WORDS_35 and HASH_DIVIDER in clip.path.name]
+    counts = tuple(official.count(split) for split in SPLITS)
     looks_full = counts[1:] == full[1:]
-    if (must_be_full or looks_full) and counts != full:
+    if (must_be_full or looks_full) and any(found < expected for found, expected in zip(counts, full, strict=True)):
         found, expected = (
             ", ".join(f"{n:,} {split}" for n, split in zip(c, SPLITS, strict=True)) for c in (counts, full)
         )
         raise ValueError(f"{folder}: expected {expected} clips, found {found}; it was not extracted to the end")
-    if not clips:
-        raise ValueError(f"{folder}: no clips in it")

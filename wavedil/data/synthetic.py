@@ -114,11 +114,7 @@ def synthetic_root(config: DataConfig) -> Path:
         FileExistsError: if ``config.root`` is a folder with something else in it.
         ModuleNotFoundError: if espeak-ng is not installed; the message says how to get it.
     """
-    if config.root is not None:
-        root = Path(config.root).expanduser()
-    else:
-        name = f"synthetic-v{GENERATOR_VERSION}-{config.speakers}x{DEFAULT_TAKES}-seed0"
-        root = cache_root(config.cache_dir) / name
+    root = corpus_root(config)
     if not (root / LAYOUT).is_dir():
         print(f"making the synthetic corpus ({config.speakers} speakers) in {root}", file=sys.stderr, flush=True)
         try:
@@ -127,6 +123,14 @@ def synthetic_root(config: DataConfig) -> Path:
             if not (root / LAYOUT).is_dir():
                 raise
     return root
+
+
+def corpus_root(config: DataConfig) -> Path:
+    """Where the synthetic corpus of a config lies, or would lie."""
+    if config.root is not None:
+        return Path(config.root).expanduser()
+    name = f"synthetic-v{GENERATOR_VERSION}-{config.speakers}x{DEFAULT_TAKES}-seed0"
+    return cache_root(config.cache_dir) / name
 
 
 def _checked_words(words: Sequence[str]) -> tuple[str, ...]:

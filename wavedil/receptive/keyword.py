@@ -25,7 +25,7 @@ def class_count(config: DataConfig) -> int:
     """How many classes the config's words are, with those for unknown words and silence."""
     if config.words == "12":  # 10 words; the other two classes belong to it
         return 12
-    words = 35 if config.words == "35" else len(config.words)
+    words = 35 if isinstance(config.words, str) else len(config.words)
     return words + config.unknown + config.silence
 
 

@@ -10,10 +10,13 @@ import torch
 
 from wavedil.config import DataConfig
 from wavedil.data.cache import ClipCache
-from wavedil.data.clips import ClipSet, load_splits, open_clips
-from wavedil.data.index import LISTS
+from wavedil.data.clips import ClipSet, find_index, load_splits, open_clips
+from wavedil.data.index import name_of
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
+from wavedil.data.listing import examples
+from wavedil.data.overlap import common_files
 from wavedil.data.speech_commands import FOLDER
+from wavedil.data.split_lists import LISTS
 from wavedil.folders import cache_root
 from wavedil.training.checkpoint import ModelMeta
 from wavedil.training.config import load_config
@@ -31,7 +34,8 @@ class EvaluationData:
         labels: of the model.
         source: what they are, in words.
         split: which part of it.
-        notes: what the user should know: words that the model or the data lacks.
+        notes: what the user should know: words that the model or the data lacks, clips that it was trained on.
+        files: the recordings themselves, to be compared with those of the training; none if that is not needed.
     """
 
     clips: ClipSet
@@ -39,6 +43,7 @@ class EvaluationData:
     source: str
     split: EvaluationSplit
     notes: list[str]
+    files: Sequence[Path] = ()
 
 
 def run_data(
@@ -65,17 +70,23 @@ def run_data(
 
 
 def _data_of(config: DataConfig, path: Path, meta: ModelMeta, split: EvaluationSplit) -> EvaluationData:
+    if config.words in ("auto", "all"):
+        config = replace(config, words=list(LabelSet(meta.labels).words))
     labels = LabelSet.from_config(config)
-    if labels.labels != meta.labels:
+    if labels != LabelSet(meta.labels):
         raise ValueError(
             f"{path}: expected the words of the model, {_listed(meta.labels)}; got {_listed(labels.labels)}"
         )
     config, notes = _only_read(config, path)
     source = f"the data of {path.parent}"
     if split in ("validation", "testing"):
-        return EvaluationData(_published(config, split), labels, source, split, notes)
-    data = _whole(open_clips(config), labels, source, split)
-    return replace(data, notes=[*notes, *data.notes])
+        clips, of_data = _published(config, split)
+        return EvaluationData(clips, labels, source, split, notes + of_data)
+    cache = open_clips(config)
+    data = _whole(cache, labels, source, split)
+    trained = {clip.path for clip in cache.clips if clip.split == "training"}
+    on = _trained_on([file for file in data.files if file in trained], data)
+    return replace(data, notes=[*notes, *data.notes, *on])
 
 
 def _only_read(config: DataConfig, path: Path) -> tuple[DataConfig, list[str]]:
@@ -94,6 +105,27 @@ def _only_read(config: DataConfig, path: Path) -> tuple[DataConfig, list[str]]:
     if root is not None and config.source == "synthetic" and not Path(root).expanduser().is_dir():
         raise FileNotFoundError(f"{root}: no such folder; the synthetic corpus is not made for an evaluation")
     return replace(config, root=root, cache_dir=None, download=False), notes
+
+
+def overlap_notes(data: EvaluationData, checkpoint: str | Path) -> list[str]:
+    """A note if clips are among those that the run of a checkpoint was trained on, as far as those are still there."""
+    path = _run_config(Path(checkpoint))
+    trained = [] if path is None else _trained_files(load_config(path).data, path, data.labels)
+    return _trained_on(common_files(data.files, trained), data)
+
+
+def _trained_on(files: Sequence[Path], data: EvaluationData) -> list[str]:
+    some = f"{len(files):,} of these {len(data.clips):,} clips ({examples(map(name_of, files))})"
+    return [f"the model was trained on {some}: the accuracy is too high"] if files else []
+
+
+def _trained_files(config: DataConfig, path: Path, labels: LabelSet) -> list[Path]:
+    """The training clips of a config; none if its data is not there any more. Nothing is made or downloaded."""
+    try:
+        index = find_index(_only_read(config, path)[0])
+    except (OSError, ValueError):
+        return []
+    return [clip.path for clip in index.clips if clip.split == "training" and labels.index(clip.word) is not None]
 
 
 def folder_data(
@@ -141,14 +173,15 @@ def _speech_commands_data(config: DataConfig, labels: LabelSet, split: Evaluatio
     present = {clip.word for clip in cache.clips}
     has_extra = len(labels) > len(labels.words)
     if has_extra and split in ("validation", "testing") and present.issuperset(labels.words):
-        return EvaluationData(_published(config, split), labels, source, split, [])
+        clips, notes = _published(config, split)
+        return EvaluationData(clips, labels, source, split, notes, [cache.root / name for name in clips.names])
     return _whole(cache, labels, source, split)
 
 
-def _published(config: DataConfig, split: Literal["validation", "testing"]) -> ClipSet:
-    """Validation or testing as in training runs."""
+def _published(config: DataConfig, split: Literal["validation", "testing"]) -> tuple[ClipSet, list[str]]:
+    """Validation or testing as in training runs, and notes."""
     splits = load_splits(config, (split,))
-    return splits.testing if split == "testing" else splits.validation
+    return splits.testing if split == "testing" else splits.validation, list(splits.notes)
 
 
 def _whole(cache: ClipCache, labels: LabelSet, source: str, split: EvaluationSplit) -> EvaluationData:
@@ -170,7 +203,9 @@ def _whole(cache: ClipCache, labels: LabelSet, source: str, split: EvaluationSpl
         known=torch.arange(len(rows)),
         unknown=torch.zeros(0, dtype=torch.int64),
     )
-    return EvaluationData(clips, labels, source, split, _notes(words, labels))
+    files = [cache.clips[row].path for row in rows]
+    of_split = cache.split_notes if split != "all" else ()
+    return EvaluationData(clips, labels, source, split, [*cache.notes, *of_split, *_notes(words, labels)], files)
 
 
 def _notes(words: "Counter[str]", labels: LabelSet) -> list[str]:

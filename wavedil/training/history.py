@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from wavedil.training.atomic import write_file
+from wavedil.training.metrics import accuracy_in_words
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class EpochRow:
     examples_per_second: float
     seconds: float
 
-    def describe(self) -> str:
-        """The row as a line to print."""
+    def describe(self, clips: int) -> str:
+        """The row as a line to print; ``clips`` is how many the validation has."""
+        validation = accuracy_in_words(round(self.val_accuracy * clips), clips)
         return (
             f"training loss {self.train_loss:.4f}, accuracy {self.train_accuracy:.2%}; "
-            f"validation loss {self.val_loss:.4f}, accuracy {self.val_accuracy:.2%}; "
+            f"validation loss {self.val_loss:.4f}, accuracy {validation}; "
             f"{self.examples_per_second:,.0f} examples/s"
         )
 

@@ -1,8 +1,10 @@
 """The training loop: epochs of steps, with the checkpoints, figures and checks between them."""
 
 import signal
+import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,7 +12,7 @@ import torch
 
 from wavedil.config import Config
 from wavedil.data.augment import Augment
-from wavedil.data.clips import Splits, load_splits
+from wavedil.data.clips import Splits, load_splits, resolve_data
 from wavedil.data.labels import SILENCE
 from wavedil.models import build_model
 from wavedil.training.atomic import write_file
@@ -59,6 +61,8 @@ def train(config: Config, resume: bool = False) -> Path:
     with join(config.train.device) as process, ExitStack() as held:
         run, launch = RunFolder(config.run_dir), Launch.from_environment()
         config = with_absolute_paths(config)
+        with process.node_first(), paths_explained(config, run.config):
+            config = replace(config, data=resolve_data(config.data))
         restarted = process.any(launch is not None and launch.restarted)
         with process.main_first():
             if process.is_main:
@@ -68,6 +72,9 @@ def train(config: Config, resume: bool = False) -> Path:
             torch.set_num_threads(config.train.threads)
         with process.node_first(), paths_explained(config, run.config):
             splits = load_splits(config.data)
+        if process.is_main:
+            for note in splits.notes:
+                print(f"note: {note}", file=sys.stderr, flush=True)
         if not len(splits.validation):
             raise ValueError(f"the validation split of {config.data.root or config.data.source} is empty")
         with Interrupts() as interrupts:
@@ -86,7 +93,7 @@ def report(run: RunFolder, splits: Splits, device: torch.device) -> None:
     }
     path = write_report(run.path, evaluations, {"epoch": int(meta.metrics["epoch"]), "model": str(run.model)})
     shown = evaluations.get("test")
-    figure = f"test accuracy {shown.accuracy:.2%} ({shown.n} clips)" if shown else "the test split is empty"
+    figure = f"test accuracy {shown.describe()}" if shown else "the test split is empty"
     print(f"{path}: {figure}", flush=True)
 
 
@@ -209,7 +216,7 @@ class Trainer:
         if self.events is not None:
             self._write_views(new_best)
             self.events.add(row)
-        self.progress.say(f"epoch {row.epoch}/{self.config.train.epochs}: {row.describe()}")
+        self.progress.say(f"epoch {row.epoch}/{self.config.train.epochs}: {row.describe(len(self.validation))}")
 
     def _resume(self) -> None:
         """Take up the newest checkpoint, and write anew what a kill may have left behind or ahead of it."""
@@ -278,7 +285,7 @@ class Trainer:
         indices = self.order.epoch(step // self.order.steps)[step % self.order.steps]
         names = self.training.names_of(indices.tolist())
         if self.process.is_main:
-            write_file(self.run.nan_batch, ("\n".join(names) + "\n").encode())
+            write_file(self.run.nan_batch, ("\n".join(names) + "\n").encode("utf-8", "surrogateescape"))
         raise ValueError(
             f"the loss or its gradient is NaN or infinite at step {step + 1}, on the batch of "
             f"{', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''} "

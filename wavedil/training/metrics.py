@@ -40,6 +40,18 @@ def wilson_interval(correct: int, n: int, z: float = Z_95) -> tuple[float, float
     return (centre - half_width if correct else 0.0), (centre + half_width if correct < n else 1.0)
 
 
+def accuracy_in_words(correct: int, n: int) -> str:
+    """An accuracy, never without its interval.
+
+    Example:
+        >>> accuracy_in_words(3, 3)
+        '100.00% (95% interval 43.85% to 100.00%), 3 of 3 clips'
+    """
+    low, high = wilson_interval(correct, n)
+    clips = "1 clip" if n == 1 else f"{n:,} clips"
+    return f"{correct / n:.2%} (95% interval {low:.2%} to {high:.2%}), {correct:,} of {clips}"
+
+
 @dataclass(frozen=True)
 class WordScore:
     """Precision and recall of one word; None where there is nothing to divide by.
@@ -142,6 +154,10 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """95% confidence interval of the accuracy."""
         return wilson_interval(self.correct, self.n)
+
+    def describe(self) -> str:
+        """The accuracy with its interval and the number of clips, in words."""
+        return accuracy_in_words(self.correct, self.n)
 
     @cached_property
     def log_probabilities(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from wavedil.training.before import check_seeds
 from wavedil.training.figures import read_report
 from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.loop import train
+from wavedil.training.metrics import wilson_interval
 from wavedil.training.report import write_json
 from wavedil.training.run_folder import RunFolder
 from wavedil.training.run_paths import resume_command, with_absolute_paths
@@ -90,7 +91,9 @@ def describe(summary: Mapping[str, Any]) -> str:
     parts = []
     for split, figures in summary.items():
         spread = "" if figures["std"] is None else f" +- {figures['std']:.2%}"
-        parts.append(f"{split} {figures['mean']:.2%}{spread} of {figures['n']} clips")
+        low, high = wilson_interval(round(figures["mean"] * figures["n"]), figures["n"])
+        interval = f"95% interval of a run {low:.2%} to {high:.2%}"
+        parts.append(f"{split} {figures['mean']:.2%}{spread} ({interval}) of {figures['n']} clips")
     seeds = len(next(iter(summary.values()))["accuracy"])
     return f"{', '.join(parts)}; {seeds} seed{'s' if seeds > 1 else ''}"
 

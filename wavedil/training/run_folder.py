@@ -19,6 +19,7 @@ FREE_KEYS = frozenset(
         "run_dir",
         "data.root",  # whose clips must be the same, which their samples tell
         "data.test_root",
+        "data.speaker",
         "data.cache_dir",
         "data.download",
         "train.teacher",  # whose weights must be the same
