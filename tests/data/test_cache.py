@@ -278,3 +278,77 @@ def test_channels_that_cancel_are_said_once(data: Path, capsys: pytest.CaptureFi
     assert np.abs(cache.waveforms[row, : len(wave)].numpy() / 32768 - wave).max() < 1e-4
     ClipCache.build(folder_index(data), 16_000, SAMPLES, data.parent / "cache")
     assert "cancel" not in capsys.readouterr().err
+
+
+def put_what_cannot_be_read(data: Path) -> dict[str, str]:
+    """Clips that are no files; a word of what is said of each."""
+    (data / "go" / "gone.wav").symlink_to("/nowhere/gone.wav")
+    (data / "go" / "old.wav").mkdir()
+    (data / "stop" / "circle.wav").symlink_to("circle.wav")
+    os.mkfifo(data / "stop" / "pipe.wav")
+    return {
+        "go/gone.wav": "no such file or directory (a link to /nowhere/gone.wav)",
+        "go/old.wav": "this is a folder",
+        "stop/circle.wav": "symbolic links",
+        "stop/pipe.wav": "a pipe, a socket or a device",
+    }
+
+
+def test_whatever_cannot_be_read_is_named_and_may_be_skipped(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = put_what_cannot_be_read(data)
+    with pytest.raises(ValueError, match=r"old\.wav: this is a folder \(and 3 more: .*gone\.wav\); on_corrupt"):
+        build(data)
+    cache = build(data, on_corrupt="skip")
+    said = capsys.readouterr().err.splitlines()
+    assert len(cache.clips) == 12
+    for name, reason in reasons.items():
+        assert [line for line in said if str(data / name) in line and reason in line]
+
+
+@pytest.mark.parametrize(
+    "raised", [PermissionError(errno.EACCES, "Permission denied"), RuntimeError("odd"), MemoryError()]
+)
+def test_a_clip_that_fails_in_any_way_is_skipped(
+    data: Path, raised: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(path: Path, *rest: int) -> np.ndarray:
+        if path.name == "00000002_nohash_0.wav":
+            raise raised
+        return decode(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decode", failing)
+        assert len(build(data, on_corrupt="skip").clips) == 9
+    assert "3 of 14 recordings cannot be read" in capsys.readouterr().err
+    if isinstance(raised, OSError):  # which may pass without a trace in size or time
+        assert len(build(data, on_corrupt="skip").clips) == 12
+
+
+def test_too_many_open_files_is_no_fault_of_a_clip(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path, *rest: int) -> np.ndarray:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(module, "decode", failing)
+    with pytest.raises(OSError, match="Too many open files"):
+        build(data, on_corrupt="skip")
+    assert folders(data) == []
+
+
+def test_names_that_are_not_utf_8_are_cached(data: Path, decoded: list[str]) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    write(data / "go" / "x.wav", tone(444)).rename(data / "go" / name)
+    first = build(data)
+    row = [clip.path.name for clip in first.clips].index(name)
+    decoded.clear()
+    assert torch.equal(build(data).waveforms[row], first.waveforms[row])
+    assert not decoded
+
+
+def test_folders_that_differ_in_normal_form_alone_are_one_word_of_two_places(data: Path) -> None:
+    for form, frequency in (("f\u00fcr", 500), ("fu\u0308r", 600)):
+        os.utime(write(data / form / "0.wav", tone(frequency)), ns=(0, 0))
+    for _ in range(2):  # and with the rows of the former cache
+        cache = build(data)
+        rows = [row for row, clip in enumerate(cache.clips) if clip.word == "für"]
+        assert len({tuple(cache.waveforms[row].tolist()) for row in rows}) == len(rows) == 2
+        (data / "go" / "00000000_nohash_0.wav").unlink(missing_ok=True)

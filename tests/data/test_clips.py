@@ -224,3 +224,13 @@ def test_a_clip_set_is_built_by_hand() -> None:
     clips = ClipSet(waveforms, torch.tensor([0, 1, 0]), list("abc"), torch.arange(3), torch.zeros(0, dtype=torch.int64))
     assert clips.batch(torch.tensor([2, 0]))[0].tolist() == [[4, 5], [0, 1]]
     assert clips.names_of([2, 0]) == ["c", "a"]
+
+
+def test_a_test_folder_that_holds_training_clips_is_said(tmp_path: Path) -> None:
+    write_words(tmp_path / "data", ["go", "stop"], 40)
+    config = DataConfig("folder", str(tmp_path / "data"), clip_samples=500, cache_dir=str(tmp_path / "cache"))
+    config = replace(config, test_root=str(tmp_path / "data"))
+    splits = load_splits(config)
+    assert [note for note in splits.notes if f" {len(splits.training)} of the 80 clips (go/" in note]
+    write_words(tmp_path / "other", ["a", "b", "stop", "go"], 3)  # of other tones
+    assert not [n for n in load_splits(replace(config, test_root=str(tmp_path / "other"))).notes if "trained on" in n]

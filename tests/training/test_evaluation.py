@@ -12,7 +12,7 @@ from wavedil.models import KeywordModel, build_model
 from wavedil.training.checkpoint import ModelMeta, save_model
 from wavedil.training.config import save_toml
 from wavedil.training.evaluation import evaluate
-from wavedil.training.evaluation_data import folder_data, run_data
+from wavedil.training.evaluation_data import folder_data, overlap_notes, run_data
 
 RATE = CLIP = 4_000
 LABELS = LabelSet(("yes", "no", "stop"))
@@ -278,3 +278,32 @@ def test_unreadable_clips_stop_it_or_are_named(tmp_path, capsys):
         folder_data(root, meta(("yes", "no")))
     assert len(folder_data(root, meta(("yes", "no")), on_corrupt="skip").clips) == 2
     assert "bad.wav" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("cache")
+def test_clips_that_the_model_was_trained_on_are_counted(tmp_path):
+    root = write_clips(tmp_path / "data", {"yes": 40, "no": 40})
+    data = DataConfig("folder", str(root), sample_rate=RATE, clip_samples=CLIP)
+    run = tmp_path / "run"
+    run.mkdir()
+    save_toml(Config(run_dir=str(run), data=data), run / "config.toml")
+    found = meta(("no", "yes"))
+    save_model(run / "model", make_model("mel", 2), found)
+    splits = load_splits(data)
+    expected = f"the model was trained on {len(splits.training):,} of these 80 clips ({splits.training.names[0]}, "
+    copy = tmp_path / "copy"
+    for path in root.glob("*/*.wav"):  # under other names, and of other times
+        (copy / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (copy / path.parent.name / f"new-{path.name}").write_bytes(path.read_bytes())
+    [note] = overlap_notes(folder_data(root, found), run)
+    assert note.startswith(expected)
+    [note] = overlap_notes(folder_data(copy, found), run / "model")
+    assert note.startswith(expected.split("(")[0])
+    assert [note for note in run_data(run, found, "all").notes if note.startswith(expected)]
+    assert overlap_notes(folder_data(write_clips(tmp_path / "more", {"yes": 1}, 0.5), found), run) == []
+    (root / "bird").mkdir()  # the run's words are those that there were
+    (root / "bird" / "0.wav").write_bytes(next(root.glob("yes/*.wav")).read_bytes())
+    assert run_data(run, found).clips.names == splits.testing.names
+    for path in root.rglob("*.wav"):
+        path.unlink()
+    assert overlap_notes(folder_data(copy, found), run) == []

@@ -14,12 +14,12 @@ from torch import Tensor
 from wavedil.config import DataConfig
 from wavedil.data.augment import noise_windows
 from wavedil.data.cache import ClipCache
-from wavedil.data.index import ClipIndex, folder_index
+from wavedil.data.index import ClipIndex, folder_index, name_of
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
-from wavedil.data.listing import examples
+from wavedil.data.listing import SPLITS, Split, examples
+from wavedil.data.overlap import common_files
 from wavedil.data.speaker_names import is_table
 from wavedil.data.speech_commands import speech_commands_index
-from wavedil.data.split_lists import SPLITS, Split
 from wavedil.data.task import task_notes
 from wavedil.folders import cache_root
 
@@ -165,6 +165,7 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
     )
     notes = _notes([cache for cache in (main, caches.get("testing")) if cache], unused)
     if "training" in splits:
+        notes += _overlap(index, caches.get("testing")) if config.test_root else []
         notes += task_notes(labels, {split: sets[split].targets for split in splits}, config)
     sha256 = _digest([cache.sha256 for cache in caches.values() if cache], sets.values())
     left_out = tuple(sorted(unused))
@@ -178,6 +179,16 @@ def _notes(caches: Iterable[ClipCache], unused: "Counter[str]") -> list[str]:
         words = examples(f"{word} ({n:,})" for word, n in sorted(unused.items()))
         notes.append(f"left out {unused.total():,} clips of words that are no class: {words}")
     return notes
+
+
+def _overlap(index: ClipIndex | None, testing: ClipCache | None) -> list[str]:
+    """A note if a test folder holds clips that are trained on."""
+    if index is None or testing is None:
+        return []
+    trained = [clip.path for clip in index.clips if clip.split == "training"]
+    common = common_files([clip.path for clip in testing.clips], trained)
+    some = f"{len(common):,} of the {len(testing.clips):,} clips ({examples(map(name_of, common))})"
+    return [f"{testing.root}: {some} are trained on too: the accuracy of the test is too high"] if common else []
 
 
 def resolve_data(config: DataConfig) -> DataConfig:

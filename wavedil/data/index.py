@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from wavedil.data.labels import BACKGROUND, word_of
-from wavedil.data.listing import HIDDEN, OTHER, Listing, examples, list_words, name_key
+from wavedil.data.listing import HIDDEN, OTHER, SPLITS, Listing, Split, examples, list_words, name_key
 from wavedil.data.speaker_names import known_speakers, named_speaker
-from wavedil.data.split_lists import SPLITS, Split, read_lists
+from wavedil.data.split_lists import read_lists
 
 
 @dataclass(frozen=True, slots=True)

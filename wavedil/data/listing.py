@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Literal, get_args
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64"}
@@ -20,6 +21,11 @@ _SILENT = frozenset(
     {".ds_store", "thumbs.db", "desktop.ini", "lost+found", "readme", "readme.md", "readme.txt"}
     | {"license", "license.md", "license.txt", "licence", "licence.txt"}
 )
+
+Split = Literal["training", "validation", "testing"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+LISTS: dict[Split, str] = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
+"""The files that name the recordings of a split."""
 
 NESTED = "in subfolders"
 LINKED = "in linked subfolders"
@@ -56,7 +62,7 @@ class Listing:
 
 def examples(names: Iterable[str], most: int = _MOST_EXAMPLES) -> str:
     """The first of some names, for a message."""
-    names = list(names)
+    names = [name if name.isprintable() else repr(name)[1:-1] for name in names]  # one line, on any console
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
@@ -99,7 +105,7 @@ def list_words(root: Path) -> Listing:
             word = list_recordings(Path(entry.path))
             files += word.files
             passed_over += [(f"{entry.name}/{name}", reason) for name, reason in word.passed_over]
-        elif _suffix(entry.name) in AUDIO_SUFFIXES | _UNREAD_SUFFIXES:
+        elif _suffix(entry.name) in AUDIO_SUFFIXES | _UNREAD_SUFFIXES or _is_like_a_list(entry.name):
             passed_over.append((entry.name, BESIDE))
     return Listing(root, tuple(sorted(files)), tuple(sorted(passed_over)))
 
@@ -163,6 +169,11 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads round in a circle
         return False
+
+
+def _is_like_a_list(name: str) -> bool:
+    """Whether a file may have been meant for a list of a split, but has another name."""
+    return name.lower().endswith("list.txt") and name not in LISTS.values()
 
 
 def _is_hidden(name: str) -> bool:

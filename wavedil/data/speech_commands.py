@@ -6,9 +6,9 @@ from pathlib import Path, PurePath
 from wavedil.data.download import fetch_archive
 from wavedil.data.index import Clip, ClipIndex, lost_words, name_of, share_out, torn_note, words_and_noise
 from wavedil.data.labels import WORDS_35
-from wavedil.data.listing import examples, list_words, name_key
+from wavedil.data.listing import LISTS, SPLITS, Split, examples, list_words, name_key
 from wavedil.data.speaker_names import HASH_DIVIDER, known_speakers
-from wavedil.data.split_lists import LISTS, SPLITS, Split, SplitLists, read_lists
+from wavedil.data.split_lists import SplitLists, read_lists
 from wavedil.folders import file_lock
 
 FOLDER = "SpeechCommands"  # below the root, as torchaudio has it
@@ -107,8 +107,9 @@ def _choose_splits(
     own = {name: speakers.get(name, PurePath(name).stem) for name, word in words.items() if word not in official}
     known = {speakers[name]: split for name, split in of_lists.items() if name in speakers}
     by_unit = share_out(unit for unit in own.values() if unit not in known) | known
-    chosen: dict[str, Split] = {name: "training" for name in words}  # noqa: C420 (dict.fromkeys is of str)
-    chosen |= of_lists | {name: by_unit[unit] for name, unit in own.items()}
+    chosen: dict[str, Split] = {}
+    for name in words:
+        chosen[name] = by_unit[own[name]] if name in own else of_lists.get(name) or "training"
     notes = torn_note(folder, chosen, speakers)
     if own:
         unlisted = examples(sorted({words[name] for name in own}))

@@ -3,14 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from wavedil.data.listing import examples, name_key
+from wavedil.data.listing import LISTS, Split, examples, name_key
 from wavedil.text import read_text
-
-Split = Literal["training", "validation", "testing"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-LISTS: dict[Split, str] = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
 
 
 @dataclass(frozen=True)

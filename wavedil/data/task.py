@@ -6,8 +6,7 @@ from torch import Tensor
 
 from wavedil.config import DataConfig
 from wavedil.data.labels import SILENCE, UNKNOWN, WORDS_35, LabelSet
-from wavedil.data.listing import examples
-from wavedil.data.split_lists import Split
+from wavedil.data.listing import Split, examples
 
 FEW_TO_LEARN = 10  # training clips of a word
 FEW_TO_MEASURE = 100  # clips of a split: the interval of an accuracy near 90% is then 12 points wide

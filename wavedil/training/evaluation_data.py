@@ -13,10 +13,9 @@ from wavedil.data.cache import ClipCache
 from wavedil.data.clips import ClipSet, find_index, load_splits, open_clips
 from wavedil.data.index import name_of
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
-from wavedil.data.listing import examples
+from wavedil.data.listing import LISTS, examples
 from wavedil.data.overlap import common_files
 from wavedil.data.speech_commands import FOLDER
-from wavedil.data.split_lists import LISTS
 from wavedil.folders import cache_root
 from wavedil.training.checkpoint import ModelMeta
 from wavedil.training.config import load_config

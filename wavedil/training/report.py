@@ -1,6 +1,7 @@
 """The report of a run: report.json, the confusion matrix and the training curves as PNG."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -83,8 +84,8 @@ def _draw_matrix(axes: "Axes", counts: np.ndarray, words: list[str]) -> None:
     # The square root keeps confusions of one or two per cent visible beside a diagonal near one.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(words))
-    axes.set_xticks(ticks, words, rotation=90, fontsize=11)
-    axes.set_yticks(ticks, words, fontsize=11)
+    axes.set_xticks(ticks, words, rotation=90, fontsize=11, parse_math=False)
+    axes.set_yticks(ticks, words, fontsize=11, parse_math=False)
     axes.set_xticks([tick - 0.5 for tick in ticks], minor=True)
     axes.set_yticks([tick - 0.5 for tick in ticks], minor=True)
     axes.grid(which="minor", color="0.9", linewidth=0.5)
@@ -150,5 +151,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _save(figure: "Figure", path: str | Path) -> None:
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a word in letters that the font lacks
+        figure.savefig(buffer, format="png", dpi=110)
     write_file(Path(path), buffer.getvalue())
