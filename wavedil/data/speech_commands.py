@@ -102,14 +102,14 @@ def _choose_splits(
 ) -> tuple[dict[str, Split], list[str]]:
     """The split of each clip by name, and notes on it."""
     listed = lists.by_name()
-    of_lists = {name: listed[key] for name in words if (key := name_key(name)) in listed}
+    of_lists: dict[str, Split] = {name: listed[key] for name in words if (key := name_key(name)) in listed}
     official = {words[name] for name in of_lists} | set(WORDS_35)
     own = {name: speakers.get(name, PurePath(name).stem) for name, word in words.items() if word not in official}
-    known = {speakers[name]: split for name, split in of_lists.items() if name in speakers}
+    known: dict[str, Split] = {speakers[name]: split for name, split in of_lists.items() if name in speakers}
     by_unit = share_out(unit for unit in own.values() if unit not in known) | known
-    chosen: dict[str, Split] = {}
-    for name in words:
-        chosen[name] = by_unit[own[name]] if name in own else of_lists.get(name) or "training"
+    chosen = dict(of_lists)
+    chosen.update((name, by_unit[unit]) for name, unit in own.items())
+    chosen.update((name, "training") for name in words if name not in chosen)
     notes = torn_note(folder, chosen, speakers)
     if own:
         unlisted = examples(sorted({words[name] for name in own}))
