@@ -151,3 +151,9 @@ def test_plots_leave_pyplot_alone(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     report.save_confusion(evaluation(3, 9), tmp_path / "confusion.png")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_words_in_any_letters_are_drawn(tmp_path):
+    logits, words = np.eye(3), ("$x_{", "\u65e5\u672c", "no")  # no formula, and letters that the font lacks
+    report.save_confusion(Evaluation(logits, np.arange(3), words, list("abc")), tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").read_bytes().startswith(PNG_SIGNATURE)

@@ -165,7 +165,7 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
     )
     notes = _notes([cache for cache in (main, caches.get("testing")) if cache], unused)
     if "training" in splits:
-        notes += _overlap(index, caches.get("testing")) if config.test_root else []
+        notes += _overlap(index, caches.get("testing"), labels) if config.test_root else []
         notes += task_notes(labels, {split: sets[split].targets for split in splits}, config)
     sha256 = _digest([cache.sha256 for cache in caches.values() if cache], sets.values())
     left_out = tuple(sorted(unused))
@@ -181,13 +181,13 @@ def _notes(caches: Iterable[ClipCache], unused: "Counter[str]") -> list[str]:
     return notes
 
 
-def _overlap(index: ClipIndex | None, testing: ClipCache | None) -> list[str]:
+def _overlap(index: ClipIndex | None, testing: ClipCache | None, labels: LabelSet) -> list[str]:
     """A note if a test folder holds clips that are trained on."""
     if index is None or testing is None:
         return []
-    trained = [clip.path for clip in index.clips if clip.split == "training"]
-    common = common_files([clip.path for clip in testing.clips], trained)
-    some = f"{len(common):,} of the {len(testing.clips):,} clips ({examples(map(name_of, common))})"
+    tested = [clip.path for clip in testing.clips if labels.index(clip.word) is not None]
+    common = common_files(tested, [clip.path for clip in index.clips if clip.split == "training"])
+    some = f"{len(common):,} of the {len(tested):,} clips ({examples(map(name_of, common))})"
     return [f"{testing.root}: {some} are trained on too: the accuracy of the test is too high"] if common else []
 
 

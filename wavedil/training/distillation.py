@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wavedil.config import TrainConfig
+from wavedil.data.labels import LabelSet
 from wavedil.training.checkpoint import load_model
 from wavedil.training.network import choose_layout
 
@@ -32,7 +33,7 @@ class Teacher(nn.Module):
     def __init__(self, folder: str, labels: Sequence[str], sample_rate: int, device: torch.device) -> None:
         super().__init__()
         model, meta = load_model(folder, device)
-        if tuple(meta.labels) != tuple(labels):
+        if LabelSet(meta.labels) != LabelSet(tuple(labels)):
             raise ValueError(f"train.teacher {folder}: expected the labels {list(labels)}, got {list(meta.labels)}")
         if meta.sample_rate != sample_rate:
             raise ValueError(f"train.teacher {folder}: expected a sample rate of {sample_rate}, got {meta.sample_rate}")

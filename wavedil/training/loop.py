@@ -62,7 +62,7 @@ def train(config: Config, resume: bool = False) -> Path:
         run, launch = RunFolder(config.run_dir), Launch.from_environment()
         config = with_absolute_paths(config)
         with process.node_first(), paths_explained(config, run.config):
-            config = replace(config, data=resolve_data(config.data))
+            words, config = config.data.words, replace(config, data=resolve_data(config.data))
         restarted = process.any(launch is not None and launch.restarted)
         with process.main_first():
             if process.is_main:
@@ -73,7 +73,8 @@ def train(config: Config, resume: bool = False) -> Path:
         with process.node_first(), paths_explained(config, run.config):
             splits = load_splits(config.data)
         if process.is_main:
-            for note in splits.notes:
+            found = [f"the words of {config.data.root}: {', '.join(splits.labels.words)}"] * (words in ("auto", "all"))
+            for note in (*found, *splits.notes):
                 print(f"note: {note}", file=sys.stderr, flush=True)
         if not len(splits.validation):
             raise ValueError(f"the validation split of {config.data.root or config.data.source} is empty")
