@@ -52,7 +52,8 @@ class _BatchNorm(Pointwise, batchnorm._BatchNorm):
         super().__init__(num_features, eps, device=device, dtype=dtype, **options)
 
     def apply_point(self, x: Tensor) -> Tensor:
-        if x.shape[1:-1].numel() == 0 or x.ndim != self.axes or x.shape[1] != self.num_features:
+        rows = x.ndim == 2 and self.axes == 3  # (rows, channels), as the kernels pass them
+        if x.shape[1:-1].numel() == 0 or (x.ndim != self.axes and not rows) or x.shape[1] != self.num_features:
             expected = ("batch", self.num_features, "frequency", "time")
             expected = expected if self.axes == 4 else (*expected[:2], expected[3])
             raise ValueError(f"{type(self).__name__}: expected ({', '.join(map(str, expected))}), got {tuple(x.shape)}")
