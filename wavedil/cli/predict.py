@@ -78,7 +78,7 @@ def _files(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
     for path in given:
         try:
             listing = list_recordings(path, deep=True)
-        except OSError:  # a file, or what the file itself raises again when it is read
+        except (OSError, ValueError):  # a file, or what the file itself raises again when it is read
             paths.append(path)
             continue
         paths += listing.files or [path]
