@@ -69,6 +69,7 @@ MISTAKES = {
     "train --train.batch-size 3": "--train.batch-size: no such option; did you mean '--train.batch_size'?",
     "train --train.epochs": "--train.epochs: expected a value, got nothing",
     "train --run_dir --resume": "--run_dir: expected a value, got the option --resume",
+    "train --resume=yes": "--resume: expected no value, got 'yes'",
     "train --run_dir=--": "--run_dir: expected a value, got '--'",
     "train --run_dir --seed=3": "--run_dir: expected a value, got the option --seed",
     "train mel.toml": "'mel.toml': expected no such argument; a config is given by --config",

@@ -124,7 +124,8 @@ def test_a_mistake_in_a_file_is_told_in_a_line_that_names_file_and_key(
         (["--train.epochs"], ["--train.epochs", "an integer", "nothing"]),
         (["stray"], ["--key value", "'stray'"]),
         (["--model.dropout", "-1"], ["--model.dropout", "at least 0", "-1"]),
-        (["--data.words", "[yes]"], ["--data.words", "a list", "'[yes]'"]),
+        (["--data.words", "[yes]"], ["--data.words", "a list", "'[yes]'", """write a list as '["yes", "no"]'"""]),
+        (["--model.stem_strides", "4"], ["a list", "write a list as '[4, 5]'"]),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_option(overrides: list[str], parts: list[str]) -> None:

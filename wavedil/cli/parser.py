@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise ValueError with one line."""
         message = message.removeprefix("argument ").replace("expected one argument", "expected a value, got nothing")
+        message = message.replace("ignored explicit argument", "expected no value, got")
         raise ValueError(f"{message}; see {self.prog} --help")
 
     def _with_values(self, arguments: Sequence[str]) -> list[str]:

@@ -232,8 +232,11 @@ def _parse_value(key: str, text: str, hint: Any) -> Any:
         return text
     value = _parsed(text)
     if not _matches(value, hint):
-        close = did_you_mean(text, get_args(hint)) if get_origin(hint) is Literal else ""
-        raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {shown(text)}{close}")
+        remedy = did_you_mean(text, get_args(hint)) if get_origin(hint) is Literal else ""
+        for kind, example in ((list[str], '["yes", "no"]'), (list[int], "[4, 5]")):
+            if kind in (hint, *get_args(hint)):
+                remedy = f"; write a list as '{example}'"
+        raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {shown(text)}{remedy}")
     return value
 
 
