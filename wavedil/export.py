@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from wavedil.checks import shown
 from wavedil.layers.base import State, StreamingModule, require_settled
 
 # The longest chunk, in hops, that an exported step may be given: a minute of audio even at a hop of one sample.
@@ -231,6 +232,8 @@ def _example(
     module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]
 ) -> tuple[Tensor, State, dict[str, Tensor]]:
     """A chunk of a few hops for a batch of 2, the state before it and the conditions along with it."""
+    if not isinstance(module, StreamingModule):
+        raise TypeError(f"module: expected a layer or model of the package, got {shown(module)}")
     require_settled(module, "exporting")
     like = next(module.parameters(), torch.empty(0))
     chunk = like.new_zeros(2, *module.complete_shape(*shape), 3 * module.hop)

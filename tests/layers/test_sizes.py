@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+import wavedil.export
 import wavedil.layers
 import wavedil.models
 import wavedil.wavelets
@@ -164,6 +165,19 @@ def test_what_does_not_fit_is_named(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: layers.add_weight_norm(3),
+        lambda: layers.fold_weight_norm(None),
+        lambda: wavedil.export.export_step(torch.nn.ReLU()),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_what_is_no_module_is_named(call):
+    with pytest.raises(TypeError, match="^module: expected a "):
+        call()
 
 
 @pytest.mark.parametrize("norm", [FrameRMSNorm(1), layers.FrameLayerNorm(1), SubSpectralNorm(1, 1)], ids=repr)

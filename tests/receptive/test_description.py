@@ -222,7 +222,7 @@ def test_a_field_beyond_all_bounds_says_that_its_taps_are_not_known():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: Geometry(0), "kernel_size must be at least 1, got 0"),
+        (lambda: Geometry(0), r"kernel_size: expected an integer from 1 to .*, got 0"),
         (lambda: Geometry(2, 2, residual=True), "a residual layer must have stride 1, got 2"),
         (lambda: Geometry(2, 1, transposed=True, residual=True), "a residual layer must"),
         (lambda: Geometry.causal(3, lookahead=3), "lookahead must be from 0 to 2 .* got 3"),

@@ -203,13 +203,13 @@ def test_nothing_within_the_limits(limits, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"receptive_field": 0}, "receptive_field must be at least 1, got 0"),
+        ({"receptive_field": 0}, r"receptive_field: expected an integer from 1 to .*, got 0"),
         ({"receptive_field": LARGEST_FIELD + 1}, "receptive_field must be at most 16,777,216, got 16,777,217"),
         ({"kernel_size": 1}, "kernel_size must be at least 2 for a receptive field to grow, got 1"),
-        ({"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
-        ({"channels": 0}, "channels must be at least 1, got 0"),
-        ({"sample_rate": 0}, "sample_rate must be at least 1, got 0"),
-        ({"bytes_per_value": 0}, "bytes_per_value must be at least 1, got 0"),
+        ({"kernel_size": 0}, r"kernel_size: expected an integer from 1 to .*, got 0"),
+        ({"channels": 0}, r"channels: expected an integer from 1 to .*, got 0"),
+        ({"sample_rate": 0}, r"sample_rate: expected a number above 0 .*, got 0"),
+        ({"bytes_per_value": 0}, r"bytes_per_value: expected an integer from 1 to .*, got 0"),
         ({"max_macs": 10}, "max_macs is a limit a second: give sample_rate in Hz, got None"),
     ],
 )

@@ -115,8 +115,8 @@ def test_wide_schedules_are_exact():
     ("arguments", "options", "message"),
     [
         ((0,), {}, "depth: expected an integer from 1 to 64, got 0"),
-        ((3, 0), {}, "kernel_size: expected an integer from 1 to .*, got 0"),
-        ((3,), {"cycles": 0}, "cycles: expected an integer from 1 to .*, got 0"),
+        ((3, 0), {}, r"kernel_size: expected an integer from 1 to .*, got 0"),
+        ((3,), {"cycles": 0}, r"cycles: expected an integer from 1 to .*, got 0"),
         ((3,), {"overlap": 0.5}, "overlap: expected a number of at least 1 and at most 1e.06, got 0.5"),
         (
             (4, 1),

@@ -112,4 +112,6 @@ def _mean_over_bins(x: Tensor) -> Tensor:
 
 
 def _one_bin(shape: Sequence[int]) -> tuple[int, ...]:
+    if not shape:
+        raise ValueError("image pooling: expected (batch, channels, [frequency,] time), got no channels")
     return (shape[0], *[1] * (len(shape) - 1))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.modules import batchnorm
 from torch.nn.utils import parametrizations, parametrize
 
-from wavedil.checks import one_of
+from wavedil.checks import one_of, shown
 from wavedil.layers.base import Pointwise, State
 from wavedil.layers.sizes import (
     require_channels,
@@ -246,6 +246,7 @@ def add_weight_norm(module: Module) -> Module:
     Returns:
         The module.
     """
+    _require_module(module)
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d) and not parametrize.is_parametrized(layer):
             parametrizations.weight_norm(layer)
@@ -261,7 +262,13 @@ def fold_weight_norm(module: Module) -> Module:
     Returns:
         The module.
     """
+    _require_module(module)
     for layer in list(module.modules()):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight")
     return module
+
+
+def _require_module(module: nn.Module) -> None:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: expected a module, got {shown(module)}")

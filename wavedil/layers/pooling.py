@@ -37,6 +37,8 @@ class CausalAvgPool1d(Window):
         self.boundary = boundary
 
     def apply_window(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise TypeError(f"{type(self).__name__}: expected a floating-point signal, got {x.dtype}")
         if x.ndim != 3 or not x.shape[1]:
             raise ValueError(f"{type(self).__name__}: expected (batch, channels, time), got {tuple(x.shape)}")
         return F.avg_pool1d(x, self.span, self.step_size)

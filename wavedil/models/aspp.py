@@ -145,7 +145,7 @@ def _image_pool(image_pooling: ImagePooling, causal: bool) -> StreamingModule | 
         return CausalImagePool()
     if image_pooling == "whole" and not causal:
         return ImagePool()
-    if not isinstance(image_pooling, str):
+    if image_pooling is not None and not isinstance(image_pooling, str):
         return CausalImagePool(image_pooling)
     whole = "" if causal else "'whole', "
     raise ValueError(f"image_pooling: expected 'auto', {whole}'past', 'none' or frames, got {shown(image_pooling)}")

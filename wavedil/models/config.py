@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from wavedil.checks import bounded_integer, bounded_number, one_of, shown
-from wavedil.config import ModelConfig
+from wavedil.config import FeatureConfig, ModelConfig
 from wavedil.layers.sizes import LONGEST, MOST_LAYERS, each_of
 
 # Numbers that may be 0; the others must be above.
@@ -31,6 +31,8 @@ def check_config(config: ModelConfig) -> None:
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
+    if hint is FeatureConfig and not isinstance(value, FeatureConfig):
+        raise TypeError(f"{name}: expected a FeatureConfig, got {shown(value)}")
     if get_origin(hint) is Literal:
         one_of(name, value, get_args(hint))
     elif get_origin(hint) is list:

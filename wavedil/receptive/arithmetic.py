@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from wavedil.checks import bounded_integer
+
 # The interval of an output that reads nothing: the neutral element of the hull.
 _EMPTY = (math.inf, -math.inf)
 MOST_OUTPUTS = 2**20  # in a period: each has an interval of its own
@@ -173,5 +175,4 @@ class Field:
 
 def _require_positive(**sizes: int) -> None:
     for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        bounded_integer(name, value, 1, 2**63)

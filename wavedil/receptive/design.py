@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
+from wavedil.checks import bounded_number
 from wavedil.receptive.arithmetic import _require_positive
 from wavedil.receptive.dilations import exponential_dilations
 from wavedil.receptive.gridding import count_taps, span
@@ -138,7 +139,9 @@ def design(
         ['3^0..3^6, 2107', '3^0..3^7']
     """
     _require_positive(receptive_field=receptive_field, kernel_size=kernel_size, channels=channels)
-    _require_positive(bytes_per_value=bytes_per_value, sample_rate=1 if sample_rate is None else sample_rate)
+    _require_positive(bytes_per_value=bytes_per_value)
+    if sample_rate is not None:
+        bounded_number("sample_rate", sample_rate, 0, 1e12, above=True)
     if receptive_field > LARGEST_FIELD:
         raise ValueError(f"receptive_field must be at most {LARGEST_FIELD:,}, got {receptive_field:,}")
     if kernel_size == 1:

@@ -162,4 +162,4 @@ def _each(name: str, value: Size | Sequence[Size], count: int) -> list[Size]:
 
 def _part(size: Size, axis: int) -> int:
     """The frequency (0) or time (1) part of a size."""
-    return size if isinstance(size, int) else size[axis]
+    return size[axis] if isinstance(size, tuple | list) and len(size) == 2 else cast(int, size)

@@ -83,8 +83,9 @@ def filters_for(wavelet: Wavelet, norm: bool = False) -> Filters:
     """
     bank = _bank_of_name(wavelet) if isinstance(wavelet, str) else wavelet
     try:
-        taps = np.asarray(bank, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):  # filters of different lengths, no numbers, or one too large
+        taps = np.asarray(bank)
+        taps = taps.astype(np.float64) if taps.dtype.kind in "iuf" else np.empty(0)
+    except (TypeError, ValueError):  # filters of different lengths
         taps = np.empty(0)
     if not (taps.ndim in (1, 2) and 2 <= taps.shape[-1] <= MOST_TAPS and (taps.ndim == 1 or len(taps) == 4)):
         raise ValueError(
