@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_named(call, message):
     ],
 )
 def test_what_is_no_module_is_named(call):
-    with pytest.raises(TypeError, match="^module: expected a "):
+    with pytest.raises(TypeError, match=r"^module: expected a "):
         call()
 
 

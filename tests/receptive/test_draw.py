@@ -137,9 +137,9 @@ def test_tree_text_marks_what_is_read_and_joins_it(stack):
     ("stack", "message"),
     [
         ([], "expected at least one layer, got none"),
-        ([(2, 1, 1, 0), (0, 1, 1, 0)], r"layer 2: kernel_size: expected an integer from 1 to .*, got 0"),
-        ([(2, 0, 1, 0)], r"layer 1: dilation: expected an integer from 1 to .*, got 0"),
-        ([(2, 1, -1, 0)], r"layer 1: stride: expected an integer from 1 to .*, got -1"),
+        ([(2, 1, 1, 0), (0, 1, 1, 0)], "layer 2: kernel_size must be at least 1, got 0"),
+        ([(2, 0, 1, 0)], "layer 1: dilation must be at least 1, got 0"),
+        ([(2, 1, -1, 0)], "layer 1: stride must be at least 1, got -1"),
     ],
 )
 def test_tree_errors(stack, message):

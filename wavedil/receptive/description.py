@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from wavedil.checks import bounded_integer
 from wavedil.receptive.arithmetic import Field, dilated_span
 from wavedil.receptive.taps import Taps
 
@@ -38,8 +39,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for name in ("kernel_size", "stride", "dilation"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            bounded_integer(name, getattr(self, name), 1, 2**63)
         if self.residual and (self.stride > 1 or self.transposed):
             raise ValueError(f"a residual layer must have stride 1, got {self.stride}")
 
