@@ -112,7 +112,7 @@ def hybrid_dilations(
     require_layers(cycles, bounded_integer("depth", depth, 1, 64))
     bounded_integer("kernel_size", kernel_size, 1, 2**24)
     if overlap is not None:  # below 1 the field has holes
-        bounded_number("overlap", overlap, 1, 1e6)
+        overlap = bounded_number("overlap", overlap, 1, 1e6)
     if receptive_field is not None:
         bounded_integer("receptive_field", receptive_field, 1, 2**63)
     one_of("coprime", coprime, (True, False))

@@ -7,7 +7,8 @@ that the stack reaches are the sums of one tap from each layer, and their order 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wavedil.receptive.arithmetic import _require_positive, dilated_span
+from wavedil.checks import bounded_integer
+from wavedil.receptive.arithmetic import dilated_span
 
 # Reached inputs are counted in one bit each: this many fill 128 MiB.
 MAX_SPAN = 2**30
@@ -135,4 +136,5 @@ def hybrid_criterion(kernel_size: int, dilations: Sequence[int]) -> HybridCriter
 
 def _check(layers: Sequence[tuple[int, int]]) -> None:
     for kernel_size, dilation in layers:
-        _require_positive(kernel_size=kernel_size, dilation=dilation)
+        bounded_integer("kernel_size", kernel_size, 1, 10**30)
+        bounded_integer("dilation", dilation, 1, 10**30)
