@@ -114,7 +114,7 @@ def test_wide_schedules_are_exact():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((0,), {}, "depth: expected an integer from 1 to 64, got 0"),
+        ((0,), {}, "depth: expected an integer from 1 to 256, got 0"),
         ((3, 0), {}, r"kernel_size: expected an integer from 1 to .*, got 0"),
         ((3,), {"cycles": 0}, r"cycles: expected an integer from 1 to .*, got 0"),
         ((3,), {"overlap": 0.5}, "overlap: expected a number of at least 1 and at most 1e.06, got 0.5"),

@@ -109,7 +109,7 @@ def hybrid_dilations(
         >>> hybrid_dilations(5, receptive_field=40)  # reaches 41
         (1, 1, 2, 5, 11)
     """
-    require_layers(cycles, bounded_integer("depth", depth, 1, 64))
+    require_layers(cycles, bounded_integer("depth", depth, 1, 256))
     bounded_integer("kernel_size", kernel_size, 1, 2**24)
     if overlap is not None:  # below 1 the field has holes
         overlap = bounded_number("overlap", overlap, 1, 1e6)

@@ -136,5 +136,5 @@ def hybrid_criterion(kernel_size: int, dilations: Sequence[int]) -> HybridCriter
 
 def _check(layers: Sequence[tuple[int, int]]) -> None:
     for kernel_size, dilation in layers:
-        bounded_integer("kernel_size", kernel_size, 1, 10**30)
-        bounded_integer("dilation", dilation, 1, 10**30)
+        bounded_integer("kernel_size", kernel_size, 1, 10**100)
+        bounded_integer("dilation", dilation, 1, 10**100)
