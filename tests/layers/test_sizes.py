@@ -183,7 +183,7 @@ def test_what_is_no_module_is_named(call):
 @pytest.mark.parametrize("norm", [FrameRMSNorm(1), layers.FrameLayerNorm(1), SubSpectralNorm(1, 1)], ids=repr)
 def test_a_norm_does_not_spread_over_channels_that_it_does_not_have(norm):
     chain = layers.Chain(layers.CausalConv2d(2, 5, 1), norm)
-    with pytest.raises(ValueError, match=r"expected 1 channels, got \(1, 5, 3, "):
+    with pytest.raises(ValueError, match=r"expected .*, got \(1, 5, 3, "):
         chain(torch.ones(1, 2, 3, 4))
 
 
