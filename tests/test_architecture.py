@@ -18,7 +18,7 @@ ALLOWED = {
     "text": {"files"},
     "receptive": {"config"},
     "functional": {"receptive", "config"},
-    "layers": {"receptive", "functional", "config"},
+    "layers": {"receptive", "functional", "config", "checks"},
     "wavelets": {"layers", "receptive", "config"},
     "features": {"layers", "receptive", "functional", "config"},
     "filterbank": {"features", "layers", "receptive", "functional", "config"},

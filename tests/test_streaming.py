@@ -1,5 +1,7 @@
 """Stream: sessions that start, stop, go back and are fed by whatever comes."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -86,7 +88,7 @@ def test_snapshot_goes_back_and_shares_nothing(model):
     for _ in range(2):
         stream.restore(snapshot)
         assert torch.equal(stream.push(signal[..., 22:]), after)
-    for tensor in (*snapshot.state, *snapshot.pending):
+    for tensor in (*snapshot.state, *(part for row in snapshot.pending for part in row.values())):
         tensor.fill_(float("nan"))
     assert not stream.push(signal).isnan().any()
 
@@ -119,7 +121,7 @@ def test_a_pair_of_outputs_streams():
     [
         (lambda: Stream(GatedResidualBlock(4, 2, norm="batch")), "norm is in training mode: call eval"),
         (lambda: Stream(GatedResidualBlock(4, 2, dropout=0.5)), "dropout is in training mode: call eval"),
-        (lambda: Stream(strided().eval()).push(torch.zeros(2, 1, 4)), r"expected .*'time'\), got \(2, 1, 4\)"),
+        (lambda: Stream(strided().eval()).push(torch.zeros(2, 1, 4)), r"expected .* \(1, 1, time\), got \(2, 1, 4\)"),
         (lambda: Stream(strided().eval()).reset(1), "session must be from 0 to 0, got 1"),
         (lambda: Stream(strided().eval()).restore(Stream(strided().eval(), 2).snapshot()), "expected a snapshot of"),
         (lambda: strided()(torch.zeros(1, 1, 3)), "expected at least 4 samples, got 3"),
@@ -129,7 +131,7 @@ def test_a_pair_of_outputs_streams():
         (lambda: CausalConv1d(1, 1, 3, lookahead=3), "lookahead must be from 0 to 2 .* got 3"),
         (lambda: Chain(CausalConv1d(1, 1, 3, lookahead=1), CausalConv1d(1, 1, 2, 2)), "expected a multiple of 2"),
         (lambda: DilatedStack(4, 3, []), "at least one dilation"),
-        (lambda: GatedResidualBlock(4, 3, global_channels=2)(torch.zeros(1, 4, 9)), "global_condition: .* for one"),
+        (lambda: GatedResidualBlock(4, 3, global_channels=2)(torch.zeros(1, 4, 9)), r"condition of \(1, 2\), got none"),
     ],
 )  # fmt: skip
 def test_errors_say_what_was_expected(call, message):
@@ -151,3 +153,155 @@ def test_times_in_samples_and_seconds():
     assert (strided.receptive_field, strided.lookahead, strided.latency) == (8, 0, 3)
     with pytest.raises(ValueError, match="does not know its sample rate: give sample_rate in Hz"):
         stack.latency_seconds()
+
+
+def knobbed() -> Chain:
+    return Chain(CausalConv1d(1, 4, 2), DilatedStack(4, 3, [1, 2], global_channels=3, lookahead=1)).eval()
+
+
+def test_a_knob_is_turned_in_a_running_stream():
+    model, signal = knobbed(), torch.randn(2, 1, 30)
+    first, second = torch.randn(2, 2, 3)
+    stream = Stream(model, 2, global_condition=first)
+    state = model.initial_state(2)
+    expected = []
+    for part, knob in zip(signal.split([4, 5, 21], dim=-1), (first, second, second), strict=True):
+        y, state = model.step(part, state, global_condition=knob)
+        expected.append(y)
+    turned = second.clone()
+    streamed = [stream.push(signal[..., :4]), stream.push(signal[..., 4:9], global_condition=turned)]
+    turned.zero_()  # what the caller does with the tensor afterwards does not matter
+    streamed.append(stream.push(signal[..., 9:]))
+    torch.testing.assert_close(torch.cat(streamed, -1), torch.cat(expected, -1)[..., model.preroll :])
+
+
+def test_snapshots_keep_the_knob_and_a_reset_goes_back_to_the_first_one():
+    model, signal = knobbed(), torch.randn(2, 1, 20)
+    first, second = torch.randn(2, 2, 3)
+    stream = Stream(model, 2, global_condition=first)
+    moment = stream.snapshot()
+    stream.push(signal[..., :0], global_condition=second)
+    by_second = torch.cat([stream.push(signal), stream.flush()], dim=-1)
+    torch.testing.assert_close(by_second, model(signal, global_condition=second), atol=1e-6, rtol=0)
+    by_first = torch.cat([stream.push(signal), stream.flush()], dim=-1)
+    torch.testing.assert_close(by_first, model(signal, global_condition=first), atol=1e-6, rtol=0)
+    stream.push(signal, global_condition=second)
+    stream.restore(moment)
+    assert torch.equal(torch.cat([stream.push(signal), stream.flush()], dim=-1), by_first)
+
+
+def test_one_session_reset_gets_its_first_knob_back_and_the_other_keeps_its_own():
+    model, signal = knobbed(), torch.randn(2, 1, 20)
+    first, second = torch.randn(2, 2, 3)
+    stream = Stream(model, 2, global_condition=first)
+    stream.push(signal[..., :7], global_condition=second)
+    stream.reset(0)
+    y = stream.push(signal[..., 7:])
+    alone = model(signal[:1, ..., 7:], global_condition=first[:1])
+    torch.testing.assert_close(y[:1, :, 2:], alone[..., : y.shape[-1] - 2], atol=1e-6, rtol=0)
+    other = model(signal[1:], global_condition=second[1:])
+    torch.testing.assert_close(y[1:], other[..., 5 : 5 + y.shape[-1]], atol=1e-6, rtol=0)
+
+
+def test_a_knob_that_the_stream_was_made_without_is_given_with_the_first_chunk():
+    model, signal, knob = knobbed(), torch.randn(1, 1, 20), torch.randn(1, 3)
+    stream = Stream(model)
+    with pytest.raises(ValueError, match=r"expected global_condition of \(1, 3\), got none"):
+        stream.push(signal)
+    streamed = [stream.push(signal[..., :9], global_condition=knob), stream.push(signal[..., 9:]), stream.flush()]
+    torch.testing.assert_close(torch.cat(streamed, -1), model(signal, global_condition=knob), atol=1e-6, rtol=0)
+
+
+def test_conditions_that_run_along_wait_with_the_samples_that_do_not_fill_a_hop():
+    model = Chain(
+        DilatedStack(1, 3, [1, 2], local_channels=2, lookahead=2), CausalConv1d(1, 3, 4, 4, lookahead=2)
+    ).eval()
+    signal, track = torch.randn(2, 1, 31), torch.randn(2, 2, 31)
+    stream, outputs, first = Stream(model, 2), [], 0
+    for size in (1, 2, 9, 0, 3, 16):
+        moment = slice(first, first + size)
+        outputs.append(stream.push(signal[..., moment], local_condition=track[..., moment]))
+        first += size
+    outputs.append(stream.flush())
+    expected = model(signal, local_condition=track)
+    torch.testing.assert_close(torch.cat(outputs, -1), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_module_that_goes_back_to_training_is_refused_before_anything_changes(norm):
+    model = Chain(CausalConv1d(1, 4, 2), DilatedStack(4, 2, [1, 2], norm=norm, dropout=0.5)).eval()
+    stream, signal = Stream(model), torch.randn(1, 1, 20)
+    expected = model(signal)
+    deep = model.get_submodule("layers.1.blocks.1")
+    deep.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for call in (lambda: stream.push(signal), stream.flush):
+        with pytest.raises(ValueError, match=r"layers.1.blocks.1.\w+ is in training mode: call eval\(\)"):
+            call()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    assert torch.equal(stream.push(signal), expected)
+
+
+def test_training_that_makes_no_difference_is_no_matter():
+    stack = DilatedStack(1, 2, [1, 2]).eval()
+    stream, signal = Stream(stack), torch.randn(1, 1, 9)
+    stack.train()
+    assert torch.equal(stream.push(signal), stack(signal))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "error", "message"),
+    [
+        (torch.zeros(1, 4, 9).numpy(), TypeError, r"of \(1, 4, time\), got ndarray: convert it by torch.from_numpy"),
+        ([[0.0]], TypeError, r"of \(1, 4, time\), got list"),
+        (torch.zeros(1, 4, 9, dtype=torch.float64), TypeError, "expected torch.float32, .* got torch.float64"),
+        (torch.zeros(1, 4, 9, dtype=torch.int16), TypeError, "expected torch.float32, .* got torch.int16"),
+        (torch.zeros(1, 4, 9, dtype=torch.complex64), TypeError, "expected torch.float32, .* got torch.complex64"),
+        (torch.zeros(1, 4, 9, device="meta"), ValueError, "on cpu, .* on meta"),
+        (torch.zeros(4, 9), ValueError, r"of \(1, 4, time\), got \(4, 9\)"),
+        (torch.zeros(9), ValueError, r"of \(1, 4, time\), got \(9,\)"),
+        (torch.tensor(0.0), ValueError, r"of \(1, 4, time\), got \(\)"),
+        (torch.zeros(2, 4, 9), ValueError, r"of \(1, 4, time\), got \(2, 4, 9\)"),
+        (torch.zeros(1, 4, 1, 9), ValueError, r"of \(1, 4, time\), got \(1, 4, 1, 9\)"),
+    ],
+)  # fmt: skip
+def test_a_chunk_that_does_not_fit_is_refused_in_one_line_and_the_stream_goes_on(chunk, error, message):
+    conv = CausalConv1d(4, 4, 3).eval()
+    stream, signal = Stream(conv), torch.randn(1, 4, 9)
+    with pytest.raises(error, match=f"{message}[^\n]*$"):
+        stream.push(chunk)
+    assert torch.equal(stream.push(signal), conv(signal))
+
+
+def test_a_module_that_went_to_another_type_needs_a_new_stream():
+    conv = CausalConv1d(4, 4, 3).eval()
+    stream = Stream(conv)
+    conv.double()
+    with pytest.raises(ValueError, match=r"from torch.float32 on cpu to torch.float64 on cpu: make a new Stream"):
+        stream.push(torch.zeros(1, 4, 9))
+
+
+def test_a_stream_is_printed_on_one_line():
+    stream = Stream(knobbed(), 2, global_condition=torch.zeros(2, 3))
+    stream.push(torch.zeros(2, 1, 5))
+    assert repr(stream) == (
+        "Stream(Chain, batch_size=2, shape=(1,), hop=1, latency=2, global_condition=(2, 3), position=5)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Stream(cast(Any, nn.Conv1d(1, 1, 1))), TypeError, "expected a streaming module, got Conv1d"),
+        (lambda: Stream(CausalConv1d(4, 4, 3), 0), ValueError, "batch_size: expected an integer from 1"),
+        (lambda: Stream(CausalConv1d(4, 4, 3), cast(Any, 1.5)), TypeError, "batch_size: expected an integer from 1"),
+        (lambda: Stream(CausalConv1d(4, 4, 3), 1, 5), ValueError, r"expected a signal of \(batch, 4, time\), got"),
+        (lambda: Stream(CausalConv1d(4, 4, 3), dtype=torch.int16), TypeError, "expected torch.float32, .* torch.int16"),
+        (lambda: Stream(CausalConv1d(4, 4, 3), knob=1.0), ValueError, "takes no condition knob"),
+        (lambda: Stream(CausalConv1d(4, 4, 3)).restore(cast(Any, None)), TypeError, "a snapshot, got NoneType"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_cannot_be_made(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

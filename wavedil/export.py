@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from wavedil.checks import shown
-from wavedil.layers.base import State, StreamingModule, require_settled
+from wavedil.layers.base import State, StreamingModule
+from wavedil.layers.checks import check_conditions, require_settled
+from wavedil.layers.conditions import split_conditions
 
 # The longest chunk, in hops, that an exported step may be given: a minute of audio even at a hop of one sample.
 _MOST_HOPS = 1 << 20
@@ -48,13 +50,17 @@ def export_step(module: StreamingModule, *shape: int, conditions: dict[str, Tens
     Args:
         module: a layer or model in evaluation mode.
         shape: the axes between batch and time, for modules that do not know them.
-        conditions: an example of each condition that the module takes, for a batch of at least 2; its values do not
-            matter, nor does the length of what runs along with the samples.
+        conditions: an example of each condition that the module takes, of any batch size; neither its values nor the
+            length of what runs along with the samples matter. None makes them, where the module knows their shapes.
 
     Returns:
         A program of ``(chunk, state, conditions)``, see :class:`Step`.
+
+    Raises:
+        TypeError: if a condition is no tensor.
+        ValueError: if the module is in training mode, or does not take such conditions.
     """
-    chunk, state, conditions = _example(module, shape, conditions or {})
+    chunk, state, conditions = _example(module, shape, conditions)
     batch, hops = Dim("batch", min=1, max=4096), Dim("hops", min=1, max=_MOST_HOPS)
     time = hops * module.hop if module.hop > 1 else hops
     axes: dict[str, Any] = {
@@ -92,19 +98,29 @@ def to_onnx(
     Raises:
         ModuleNotFoundError: without the extra ``onnx``.
         RuntimeError: if ONNX Runtime computes other values than the module, of noise, faint noise or digital silence.
+        TypeError: as in :func:`export_step`.
+        ValueError: as in :func:`export_step`.
     """
     _require_onnx("onnx", "onnxscript")
     import onnx
 
     path = Path(path)
     names = [name.replace(".", "_") for name in module.state_names]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"the names of the state are not distinct with _ for each dot: {', '.join(module.state_names)}"
+        )
     program = program or export_step(module, *shape, conditions=conditions)
     outputs = len(program.graph_signature.user_outputs) - len(names)
     with quiet():
         exported = torch.onnx.export(
             program,
             (),
-            input_names=["chunk", *(f"state_{name}" for name in names), *(conditions or {})],
+            input_names=[
+                "chunk",
+                *(f"state_{name}" for name in names),
+                *sorted(conditions or _zeros(module, torch.empty(0))),
+            ],
             output_names=[
                 *(["output"] if outputs == 1 else [f"output_{i}" for i in range(outputs)]),
                 *(f"next_state_{name}" for name in names),
@@ -188,7 +204,7 @@ class ExportedStep:
 
     def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
         """One step; see :meth:`wavedil.layers.StreamingModule.step`."""
-        return _outputs_and_state(self.program(chunk, state, conditions), len(state))
+        return _outputs_and_state(self.program(chunk, state, dict(sorted(conditions.items()))), len(state))
 
 
 class OnnxStep:
@@ -214,7 +230,13 @@ class OnnxStep:
 
     def step(self, chunk: Tensor, state: State, **conditions: Tensor) -> tuple[Any, State]:
         """One step; see :meth:`wavedil.layers.StreamingModule.step`."""
-        given = {"chunk": chunk, **dict(zip(self.states, state, strict=True)), **conditions}
+        given = {"chunk": chunk, **dict(zip(self.states, state, strict=False)), **conditions}
+        if given.keys() != set(self.inputs) or len(state) != len(self.states):
+            found = ", ".join([*(f"{len(state)} tensors of state",), "chunk", *conditions])
+            raise ValueError(f"expected the inputs {', '.join(self.inputs)}, got {found}")
+        for name, value in given.items():
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
         results = self.session.run(None, {name: value.detach().cpu().numpy() for name, value in given.items()})
         return _outputs_and_state(tuple(torch.from_numpy(value) for value in results), len(state))
 
@@ -229,19 +251,34 @@ def _outputs_and_state(results: tuple[Tensor, ...], states: int) -> tuple[Any, S
 
 
 def _example(
-    module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor]
+    module: StreamingModule, shape: tuple[int, ...], conditions: dict[str, Tensor] | None
 ) -> tuple[Tensor, State, dict[str, Tensor]]:
     """A chunk of a few hops for a batch of 2, the state before it and the conditions along with it."""
     if not isinstance(module, StreamingModule):
         raise TypeError(f"module: expected a layer or model of the package, got {shown(module)}")
     require_settled(module, "exporting")
-    like = next(module.parameters(), torch.empty(0))
+    like = next(module.parameters(), torch.empty(0)).detach()
     chunk = like.new_zeros(2, *module.complete_shape(*shape), 3 * module.hop)
-    steady: dict[str, Any] = {k: v[:2] for k, v in conditions.items() if k not in module.aligned}
-    running = {k: v.new_zeros(2, *v.shape[1:-1], chunk.shape[-1]) for k, v in conditions.items() if k in module.aligned}
+    given = {name: _of_two(value) for name, value in (conditions or _zeros(module, like)).items()}
+    check_conditions(module, given, chunk, complete=False)
+    steady, running = split_conditions(module, given)
+    running = {name: value.new_zeros(*value.shape[:-1], chunk.shape[-1]) for name, value in running.items()}
+    check_conditions(module, {**steady, **running}, chunk)
     with torch.no_grad():
         state = module.initial_state(2, *shape, **steady)
-    return chunk, state, {name: {**steady, **running}[name] for name in conditions}
+    # By name, since a program takes a dictionary in the order of its example alone.
+    return chunk, state, dict(sorted({**steady, **running}.items()))
+
+
+def _zeros(module: StreamingModule, like: Tensor) -> dict[str, Tensor]:
+    """An example of each condition whose shape is known."""
+    known = {name: axes for name, axes in module.condition_shapes.items() if axes is not None}
+    return {name: like.new_zeros(1, *axes, *[1] * (name in module.aligned)) for name, axes in known.items()}
+
+
+def _of_two(value: Any) -> Any:
+    """A tensor's first row for both sessions of a batch."""
+    return value[:1].repeat(2, *[1] * (value.ndim - 1)) if isinstance(value, Tensor) and value.ndim else value
 
 
 @contextlib.contextmanager

@@ -145,12 +145,6 @@ def test_captured_exported_and_onnx(name):
     assert set(report.backends) == {"capture", "export", "onnx"}
 
 
-def test_conditions_are_exported_by_name():
-    stack = DilatedStack(4, 2, [1, 2], global_channels=3, local_channels=2, lookahead=1, conditioning="film")
-    conditions = {"global_condition": torch.randn(2, 3), "local_condition": torch.randn(2, 2, 40)}
-    verify_streaming_contract(stack, time=40, conditions=conditions, chunkings=1, backends=("export", "onnx"))
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("name", REPRESENTATIVE)
 def test_compiled_by_inductor(name):

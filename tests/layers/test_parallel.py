@@ -49,8 +49,9 @@ def test_inside_a_chain_and_with_silence():
     [
         ([], {}, "at least one branch"),
         ([nn.ReLU()], {"join": "mean"}, "join must be 'concatenate' or 'sum', got 'mean'"),
-        ([nn.ReLU(), ("down", CausalConv1d(1, 1, 2, 2))], {}, "branch down must have stride 1, got 2"),
-        ([CausalConvTranspose1d(1, 1, 2, 2)], {}, "branch 0 must have stride 1, got 1/2"),
+        ([nn.ReLU(), ("down", CausalConv1d(1, 1, 2, 2))], {}, "0 and down must have the same stride, got 1 and 2"),
+        ([CausalConvTranspose1d(1, 1, 2, 2), nn.ReLU()], {}, "0 and 1 must have the same stride, got 1/2 and 1"),
+        ([("a", nn.ReLU()), ("a", nn.Tanh())], {}, "two parts are named 'a'"),
     ],
 )
 def test_what_cannot_stand_side_by_side(branches, options, message):

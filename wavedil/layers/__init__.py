@@ -2,7 +2,7 @@
 
 from wavedil.layers.base import Delay, Pointwise, State, StreamingModule, Window
 from wavedil.layers.broadcast import BroadcastResidualBlock
-from wavedil.layers.chain import Chain, Wrap
+from wavedil.layers.chain import Chain
 from wavedil.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, OverSpectrograms
 from wavedil.layers.gated import GatedResidualBlock, GatedResidualBlock2d
 from wavedil.layers.image_pooling import CausalImagePool, ImagePool
@@ -19,6 +19,7 @@ from wavedil.layers.norm import (
 from wavedil.layers.parallel import Parallel
 from wavedil.layers.pooling import CausalAvgPool1d
 from wavedil.layers.stack import DilatedStack, DilatedStack2d
+from wavedil.layers.wrap import Wrap
 
 __all__ = [
     "BatchNorm1d",

@@ -7,7 +7,7 @@ and makes up for them by zeros behind the end, which is what :class:`wavedil.Str
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,14 @@ from torch.nn import functional as F
 from wavedil.checks import bounded_integer
 from wavedil.config import Boundary
 from wavedil.functional import LONGEST
+from wavedil.layers.checks import check_conditions, check_signal, checked, written
+from wavedil.layers.conditions import Shapes, default_aligned, default_shapes, split_conditions
 from wavedil.layers.sizes import require_boundary, require_sizes
 from wavedil.receptive import Field
 
 State = tuple[Tensor, ...]
+
+_MOST = 1 << 24  # sessions, or sizes of an axis
 
 
 class StreamingModule(nn.Module):
@@ -36,8 +40,26 @@ class StreamingModule(nn.Module):
 
     sample_rate: int | None = None
     _boundary: Boundary = "zeros"
-    # Names of keyword arguments of ``step`` that run along with the input, one value a sample.
-    aligned: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have the arguments of ``step`` and ``forward`` checked, whoever writes them."""
+        super().__init_subclass__(**kwargs)
+        for name in ("step", "forward"):
+            if name in cls.__dict__:
+                setattr(cls, name, checked(cls.__dict__[name]))
+
+    @property
+    def condition_shapes(self) -> Shapes:
+        """The conditions that the module takes: by name, the axes behind the batch, without time; None if not known.
+
+        As a default, those that ``step`` names, and those of the modules inside if it takes ``**conditions``.
+        """
+        return default_shapes(self)
+
+    @property
+    def aligned(self) -> tuple[str, ...]:
+        """Names of the conditions that run along with the input, one value a sample; a class attribute will do."""
+        return default_aligned(self)
 
     @property
     def boundary(self) -> Boundary:
@@ -92,6 +114,17 @@ class StreamingModule(nn.Module):
             f"{type(self).__name__} takes any shape: give the axes between batch and time to initial_state"
         )
 
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        """What the axes between batch and time must be: sizes, None for any, at the end ``...`` for any more.
+
+        As a default, :meth:`input_shape` where it is known.
+        """
+        try:
+            return self.input_shape()
+        except ValueError:
+            return (...,)
+
     def complete_shape(self, *shape: int) -> tuple[int, ...]:
         """The axes between batch and time, of which the user has given those that the module does not know."""
         return shape or self.input_shape()
@@ -121,17 +154,28 @@ class StreamingModule(nn.Module):
             A flat tuple of tensors, batch first, named by ``state_names``.
 
         Raises:
-            ValueError: if an output reads the whole signal, so that there is no stream of it.
+            TypeError: if a size is no integer, or the type not the module's.
+            ValueError: if an output reads the whole signal, so that there is no stream of it; if the module does not
+                take such sizes or conditions.
         """
         if self.lookahead == math.inf:
             raise ValueError(f"{type(self).__name__} reads the whole signal, past and future: it cannot stream")
+        for name, size in {"batch_size": batch_size, **{f"shape[{i}]": size for i, size in enumerate(shape)}}.items():
+            bounded_integer(name, size, 1, _MOST)
         like = next(self.parameters(), None)
         dtype = dtype or (like.dtype if like is not None else torch.get_default_dtype())
         device = device or (like.device if like is not None else "cpu")
         axes = self.complete_shape(*shape)
         x = torch.zeros(batch_size, *axes, self.hop, dtype=dtype, device=device)
-        return self.start(x, self.boundary == "silence", **conditions)[1]
+        if not torch.compiler.is_compiling():
+            check_signal(self, x)
+            check_conditions(self, conditions, x, complete=False)
+        steady, running = split_conditions(self, conditions)
+        if running:
+            raise ValueError(f"{', '.join(running)}: runs along with the samples, and is zero before the start")
+        return self.start(x, self.boundary == "silence", **steady)[1]
 
+    @checked
     def forward(self, x: Tensor, **conditions: Any) -> Any:
         """The whole signal at once: what a stream of it gives, aligned with it.
 
@@ -148,8 +192,8 @@ class StreamingModule(nn.Module):
         if x.shape[-1] < self.hop:
             raise ValueError(f"{type(self).__name__}: expected at least {self.hop} samples, got {x.shape[-1]}")
         period = x.new_zeros(*x.shape[:-1], self.hop)
-        unaligned = {name: value for name, value in conditions.items() if name not in self.aligned}
-        _, state = self.start(period, self.boundary == "silence", **unaligned)
+        steady, _ = split_conditions(self, conditions)
+        _, state = self.start(period, self.boundary == "silence", **steady)
         x, conditions = with_tail(self, x, conditions)
         y, _ = self.step(x, state, **conditions)
         return drop_first(y, self.preroll)
@@ -242,7 +286,7 @@ class Window(StreamingModule):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if not self.state_names:
             return self.apply_window(x), ()
-        (buffer,) = state
+        buffer = take_buffer(self, state, x.shape[:-1], self._block - self.step_size, self._block - 1)
         chunk = x.shape[-1]
         if buffer.shape[-1]:  # joining nothing would make torch.export rule out chunks of a single hop
             x = torch.cat([buffer.to(x.dtype), x], dim=-1)
@@ -302,20 +346,47 @@ class Delay(Window):
         return super().start(x, silence) if self.samples else (x if silence else torch.zeros_like(x), ())
 
 
-def require_settled(module: nn.Module, purpose: str) -> None:
-    """Refuse a module with layers that behave differently in training, as long as they are in training mode.
-
-    Args:
-        module: to be streamed or exported.
-        purpose: completes "call eval() before ...".
+def split_state(state: State, modules: Sequence[Any]) -> list[State]:
+    """The part of a flat state that belongs to each module.
 
     Raises:
-        ValueError: naming the layer.
+        ValueError: if there are more or fewer tensors than the modules have.
     """
-    for name, layer in module.named_modules():
-        drops = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
-        if layer.training and (drops or isinstance(layer, nn.modules.batchnorm._BatchNorm)):
-            raise ValueError(f"{name or type(layer).__name__} is in training mode: call eval() before {purpose}")
+    counts = [len(module.state_names) for module in modules]
+    if len(state) != sum(counts):
+        raise ValueError(f"expected a state of {sum(counts)} tensors, got {len(state)}: use initial_state")
+    parts, first = [], 0
+    for count in counts:
+        parts.append(tuple(state[first : first + count]))
+        first += count
+    return parts
+
+
+def take_buffer(module: StreamingModule, state: State, like: Sequence[int], shortest: int, longest: int) -> Tensor:
+    """The one tensor of a state, the samples that a module has kept; a state of another module is refused.
+
+    Args:
+        module: whose state it is.
+        state: the state.
+        like: the axes before time that it must have.
+        shortest: the fewest samples that it can hold.
+        longest: the most.
+
+    Raises:
+        ValueError: if it does not fit.
+    """
+    if len(state) != 1:
+        raise ValueError(f"{type(module).__name__}: expected a state of 1 tensor, got {len(state)}: use initial_state")
+    (buffer,) = state
+    if torch.compiler.is_compiling():
+        return buffer
+    if buffer.shape[:-1] != torch.Size(like) or not shortest <= buffer.shape[-1] <= longest:
+        span = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+        raise ValueError(
+            f"{type(module).__name__}: expected a state of {written(like[1:], like[0], span)}, "
+            f"got {tuple(buffer.shape)}: use initial_state of the same module"
+        )
+    return buffer
 
 
 def with_tail(module: StreamingModule, x: Tensor, conditions: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from wavedil.checks import bounded_integer, one_of
 from wavedil.config import Boundary
-from wavedil.layers.base import State, StreamingModule, Window, repeat_back, respond
+from wavedil.layers.base import State, StreamingModule, Window, repeat_back, respond, take_buffer
 from wavedil.layers.sizes import (
     MOST_CHANNELS,
     MOST_KEPT,
@@ -203,7 +203,8 @@ class CausalConvTranspose1d(StreamingModule, nn.ConvTranspose1d):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         time = x.shape[-1]
         if self._buffered:
-            x = torch.cat([state[0].to(x.dtype), x], dim=-1)
+            buffer = take_buffer(self, state, x.shape[:-1], self._buffered, self._buffered)
+            x = torch.cat([buffer.to(x.dtype), x], dim=-1)
         y = F.conv_transpose1d(
             x, self.weight, self.bias, self.stride, 0, self.output_padding, self.groups, self.dilation
         )
@@ -229,6 +230,10 @@ class OverSpectrograms(StreamingModule):
     def frequency_field(self) -> Field:
         """Which input bins an output bin reads; ``field`` says the same of the frames."""
         raise NotImplementedError
+
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (self.in_channels, None)
 
     def complete_shape(self, *shape: int) -> tuple[int, ...]:
         """The number of frequency bins, with or without the channels before it, with them."""

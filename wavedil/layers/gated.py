@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from wavedil.checks import one_of
 from wavedil.config import Boundary
-from wavedil.layers.base import Delay, State, StreamingModule
-from wavedil.layers.chain import split_state
+from wavedil.layers.base import Delay, State, StreamingModule, split_state
+from wavedil.layers.conditions import Shapes
 from wavedil.layers.conv import CausalConv1d, CausalConv2d, OverSpectrograms
 from wavedil.layers.norm import FrameLayerNorm, FrameRMSNorm, NormName, make_norm
 from wavedil.layers.sizes import require_channels, require_flags, require_probability
@@ -28,7 +28,6 @@ _POINTWISE: dict[int, type[Any]] = {1: nn.Conv1d, 2: nn.Conv2d}
 class _GatedBlock(StreamingModule, Generic[Size]):
     """The block of either number of dimensions; a subclass sets ``dimensions``."""
 
-    aligned: ClassVar[tuple[str, ...]] = ("local_condition",)
     dimensions: ClassVar[Literal[1, 2]]
 
     def __init__(
@@ -86,6 +85,16 @@ class _GatedBlock(StreamingModule, Generic[Size]):
     @property
     def preroll(self) -> int:
         return self.conv.preroll
+
+    @property
+    def condition_shapes(self) -> Shapes:
+        steady, running = self.global_projection, self.local_projection
+        shapes: Shapes = {} if steady is None else {"global_condition": (steady.in_features,)}
+        return shapes if running is None else {**shapes, "local_condition": (running.in_channels,)}
+
+    @property
+    def aligned(self) -> tuple[str, ...]:
+        return () if self.local_projection is None else ("local_condition",)
 
     @property
     def state_names(self) -> tuple[str, ...]:

@@ -137,6 +137,10 @@ class _FrameNorm(Pointwise):
         if x.shape[1] != self.channels:
             raise ValueError(f"{type(self).__name__}: expected {self.channels} channels, got {tuple(x.shape)}")
 
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (self.channels, ...)
+
     def extra_repr(self) -> str:
         return f"{self.channels}, eps={self.eps}"
 

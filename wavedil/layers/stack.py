@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.config import Boundary
-from wavedil.layers.base import Delay, State, StreamingModule
-from wavedil.layers.chain import split_state
+from wavedil.layers.base import Delay, State, StreamingModule, split_state
+from wavedil.layers.conditions import Shapes
 from wavedil.layers.conv import OverSpectrograms
 from wavedil.layers.gated import Conditioning, Gate, GatedResidualBlock, GatedResidualBlock2d, Size, _GatedBlock
 from wavedil.layers.norm import NormName
@@ -37,7 +37,6 @@ class StackOptions(TypedDict, total=False):
 class _Stack(StreamingModule, Generic[Size]):
     """The stack of either number of dimensions; a subclass sets ``block``."""
 
-    aligned: ClassVar[tuple[str, ...]] = ("local_condition",)
     block: ClassVar[type[Any]]
 
     def __init__(
@@ -101,6 +100,14 @@ class _Stack(StreamingModule, Generic[Size]):
     @property
     def preroll(self) -> int:
         return sum(block.preroll for block in self._blocks())
+
+    @property
+    def condition_shapes(self) -> Shapes:
+        return self._blocks()[0].condition_shapes
+
+    @property
+    def aligned(self) -> tuple[str, ...]:
+        return self._blocks()[0].aligned
 
     @property
     def state_names(self) -> tuple[str, ...]:

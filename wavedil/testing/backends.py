@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from wavedil.export import ExportedStep, OnnxStep, export_step, quiet, to_onnx
 from wavedil.layers.base import StreamingModule, drop_first, with_tail
+from wavedil.layers.conditions import cut, split_conditions
 from wavedil.testing.compare import parts_of, relative_error
 
 
@@ -39,7 +40,8 @@ def check_backend(
         ValueError: for another name.
     """
     x = x[..., : x.shape[-1] // module.hop * module.hop]
-    conditions = {k: v[..., : x.shape[-1]] if k in module.aligned else v for k, v in conditions.items()}
+    steady, running = split_conditions(module, conditions)
+    conditions = {**steady, **cut(running, 0, x.shape[-1])}
     # A constant that was lost in the export, the floor of a logarithm say, is heard where there is next to nothing.
     x = torch.cat([x, 1e-6 * x, 0 * x])
     conditions = {k: v.repeat(3, *[1] * (v.ndim - 1)) for k, v in conditions.items()}
@@ -76,14 +78,13 @@ def _backend(
 
 def _run_chunks(step: Any, module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> list[Tensor]:
     """Outputs of chunks of 1, 2, 5, 1, ... hops, concatenated and aligned with ``forward``."""
-    steady: dict[str, Any] = {k: v for k, v in conditions.items() if k not in module.aligned}
+    steady, along = split_conditions(module, conditions)
     state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
     outputs, position, turn = [], 0, 0
     while position < x.shape[-1]:
         size = min((1, 2, 5)[turn % 3] * module.hop, x.shape[-1] - position)
-        moment = slice(position, position + size)
-        running = {k: v[..., moment].contiguous() for k, v in conditions.items() if k in module.aligned}
-        y, state = step(x[..., moment].contiguous(), state, **steady, **running)
+        running = {name: value.contiguous() for name, value in cut(along, position, position + size).items()}
+        y, state = step(x[..., position : position + size].contiguous(), state, **steady, **running)
         outputs.append(parts_of(y))
         position, turn = position + size, turn + 1
     return [drop_first(torch.cat(parts, dim=-1), module.preroll) for parts in zip(*outputs, strict=True)]

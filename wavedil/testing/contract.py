@@ -16,6 +16,8 @@ from torch import Tensor
 
 from wavedil.export import export_step
 from wavedil.layers.base import StreamingModule, drop_first, with_tail
+from wavedil.layers.checks import check_conditions, require_settled
+from wavedil.layers.conditions import cut, split_conditions
 from wavedil.streaming import Stream
 from wavedil.testing.backends import check_backend
 from wavedil.testing.compare import parts_of, relative_error, require
@@ -50,6 +52,7 @@ def verify_streaming_contract(
     chunkings: int = 3,
     backends: Sequence[str] = (),
     seed: int = 0,
+    **named: Tensor,
 ) -> Report:
     """Check that a module streams: outputs, gradients, state, reach, and the ways of running it.
 
@@ -59,21 +62,24 @@ def verify_streaming_contract(
         time: samples in the signal; None takes up to two receptive fields, and must be given where those have no end.
         batch_size: sessions.
         conditions: keyword inputs of ``step``, for ``batch_size`` sessions; those in ``module.aligned`` as long as
-            ``time``.
+            the signal, which is ``time`` where one is given.
         chunkings: how many random ragged chunkings are tried, besides the shortest chunks.
         backends: also run by "compile" (``torch.compile(fullgraph=True)``), "export" (``torch.export``), "onnx" (ONNX
             Runtime).
         seed: of signal and chunkings.
+        named: conditions too, such as ``global_condition=...``.
 
     Returns:
         The errors measured.
 
     Raises:
         AssertionError: naming what does not hold, expected and actual.
-        ValueError: if the receptive field is unbounded and no time is given.
+        TypeError: if a condition is no tensor.
+        ValueError: if the receptive field is unbounded and no time is given, or the module takes other conditions.
     """
-    conditions = conditions or {}
     signal = random_signal(module, shape, time, batch_size, seed)
+    conditions = {name: value.to(signal.dtype) for name, value in {**(conditions or {}), **named}.items()}
+    check_conditions(module, conditions, signal)
     rng = random.Random(seed)
     chunkings_of_time = [shortest_chunks(module.hop, signal.shape[-1])]
     chunkings_of_time += [ragged_chunks(module.hop, signal.shape[-1], rng) for _ in range(chunkings)]
@@ -86,6 +92,7 @@ def verify_streaming_contract(
     check_state(twin, x, given)
     check_reach(twin, x, given)
     check_stream(twin, x, given, rng)
+    check_modes(twin, x, given)
     twin, x, given = _cast(module, signal, conditions, torch.float32)
     twice = {"export", "onnx"} <= set(backends)
     program = export_step(twin, *x.shape[1:-1], conditions=given) if twice else None
@@ -128,8 +135,8 @@ def check_gradients(module: StreamingModule, x: Tensor, chunks: Sequence[int], c
 
 def check_state(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
     """The state is a flat tuple, batch first, of the signal's type, never changed, never aliased, never saved."""
-    steady: dict[str, Any] = {name: value for name, value in conditions.items() if name not in module.aligned}
-    running = {name: value[..., : module.hop] for name, value in conditions.items() if name in module.aligned}
+    steady, running = split_conditions(module, conditions)
+    running = cut(running, 0, module.hop)
     names = module.state_names
     with torch.no_grad():
         state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
@@ -138,10 +145,16 @@ def check_state(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
         require(len(set(names)) == len(names), f"state_names are not distinct: {names}")
         for _ in range(2):
             before, chunk = [t.clone() for t in state], x[..., : module.hop].clone()
+            kept = {name: value.clone() for name, value in {**steady, **running}.items()}
             outputs, following = module.step(chunk, state, **steady, **running)
+            require(torch.equal(chunk, x[..., : module.hop]), "the chunk was changed in place")
+            for name, value in {**steady, **running}.items():
+                require(torch.equal(value, kept[name]), f"{name} was changed in place")
+            for i, y in enumerate(parts_of(outputs)):
+                require(y.dtype == x.dtype, f"output {i} is {y.dtype}, expected {x.dtype}")
             others = {"the chunk": chunk, **{f"output {i}": y for i, y in enumerate(parts_of(outputs))}}
-            for name, old, kept, new in zip(names, state, before, following, strict=True):
-                require(torch.equal(old, kept), f"state {name} was changed in place")
+            for name, old, copy_of_old, new in zip(names, state, before, following, strict=True):
+                require(torch.equal(old, copy_of_old), f"state {name} was changed in place")
                 require(old.shape[0] == x.shape[0], f"state {name} is {tuple(old.shape)}, expected batch first")
                 require(new.dtype == x.dtype, f"state {name} is {new.dtype}, expected {x.dtype}")
                 require(new.shape == old.shape, f"state {name} went from {tuple(old.shape)} to {tuple(new.shape)}")
@@ -165,7 +178,8 @@ def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
     """
     field, time = module.field, x.shape[-1] // module.hop * module.hop
     x = x[..., :time]
-    conditions = {k: v[..., :time] if k in module.aligned else v for k, v in conditions.items()}
+    steady, running = split_conditions(module, conditions)
+    conditions = {**steady, **cut(running, 0, time)}
     with torch.no_grad():
         count = parts_of(module(x, **conditions))[0].shape[-1]
         # The newest outputs whose intervals lie inside the signal, one of each phase; an empty one lies anywhere.
@@ -196,20 +210,15 @@ def check_reach(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor
 
 def check_stream(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor], rng: random.Random) -> None:
     """:class:`Stream`, fed by ragged chunks from single samples up, and flushed, equals forward."""
-    running = {name: value for name, value in conditions.items() if name in module.aligned}
-    steady: dict[str, Any] = {name: value for name, value in conditions.items() if name not in module.aligned}
-    if running and module.tail:
-        # A condition that runs along also runs behind the signal's end, where flush cannot know it.
-        return
+    steady, running = split_conditions(module, conditions)
     stream = Stream(module, x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
     outputs, position = [], 0
     while position < x.shape[-1]:
         size = min(rng.choice((1, 2, 3, module.hop, 7 * module.hop + 1, 1000)), x.shape[-1] - position)
-        moment = slice(position, position + size)
-        outputs.append(parts_of(stream.push(x[..., moment], **{k: v[..., moment] for k, v in running.items()})))
+        moment = position, position + size
+        outputs.append(parts_of(stream.push(x[..., slice(*moment)], **cut(running, *moment))))
         position += size
-    if not running:
-        outputs.append(parts_of(stream.flush()))
+    outputs.append(parts_of(stream.flush()))
     with torch.no_grad():
         offline = parts_of(module(x, **conditions))
     streamed = [torch.cat(parts, dim=-1) for parts in zip(*outputs, strict=True)]
@@ -219,16 +228,32 @@ def check_stream(module: StreamingModule, x: Tensor, conditions: dict[str, Tenso
         require(error <= TOLERANCE[x.dtype], f"Stream differs from forward by {error:.2e}")
 
 
+def check_modes(module: StreamingModule, x: Tensor, conditions: dict[str, Tensor]) -> None:
+    """A :class:`Stream` whose module goes back to training refuses to go on, if training makes a difference."""
+    steady, running = split_conditions(module, conditions)
+    stream = Stream(module, x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
+    module.train()
+    try:
+        require_settled(module, "streaming")
+    except ValueError:
+        try:
+            stream.push(x[..., : module.hop], **cut(running, 0, module.hop))
+        except ValueError:
+            return
+        require(False, "a Stream goes on although its module went back to training")
+    finally:
+        module.eval()
+
+
 def stream_by_steps(module: StreamingModule, x: Tensor, chunks: Sequence[int], conditions: dict[str, Tensor]) -> Any:
     """What the steps over these chunks give, concatenated and aligned with ``forward``."""
     x, conditions = with_tail(module, x, conditions)
-    steady: dict[str, Any] = {name: value for name, value in conditions.items() if name not in module.aligned}
+    steady, running = split_conditions(module, conditions)
     state = module.initial_state(x.shape[0], *x.shape[1:-1], dtype=x.dtype, device=x.device, **steady)
     outputs, position = [], 0
     for size in [*chunks[:-1], x.shape[-1] - sum(chunks[:-1])]:
-        moment = slice(position, position + size)
-        running = {name: value[..., moment] for name, value in conditions.items() if name in module.aligned}
-        y, state = module.step(x[..., moment], state, **steady, **running)
+        moment = position, position + size
+        y, state = module.step(x[..., slice(*moment)], state, **steady, **cut(running, *moment))
         outputs.append(parts_of(y))
         position += size
     joined = tuple(torch.cat(parts, dim=-1) for parts in zip(*outputs, strict=True))

@@ -1,7 +1,7 @@
 """What analysis and synthesis have in common."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,10 @@ class WaveletModule(StreamingModule):
 
     def input_shape(self) -> tuple[int, ...]:
         return self.default_shape or super().input_shape()
+
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (...,)
 
     def _both_sides(self, ahead: int) -> tuple[int, int]:
         """Inputs before and behind the present that all levels read, if one undilated filter reads ``ahead``."""
