@@ -7,7 +7,7 @@ and makes up for them by zeros behind the end, which is what :class:`wavedil.Str
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from wavedil.checks import bounded_integer
 from wavedil.config import Boundary
 from wavedil.functional import LONGEST
-from wavedil.layers.checks import check_conditions, check_signal, checked, written
-from wavedil.layers.conditions import Shapes, default_aligned, default_shapes, split_conditions
-from wavedil.layers.sizes import require_boundary, require_sizes
+from wavedil.layers.checks import ShortChunkError, check_conditions, check_signal, checked, written
+from wavedil.layers.conditions import Shapes, default_aligned, default_shapes, named_by, split_conditions
+from wavedil.layers.sizes import require_boundary, require_placement, require_sizes
 from wavedil.receptive import Field
 
 State = tuple[Tensor, ...]
@@ -40,6 +40,8 @@ class StreamingModule(nn.Module):
 
     sample_rate: int | None = None
     _boundary: Boundary = "zeros"
+    # The conditions that ``step`` names, and whether it takes others.
+    step_conditions: ClassVar[tuple[tuple[str, ...], bool]] = ((), True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have the arguments of ``step`` and ``forward`` checked, whoever writes them."""
@@ -47,6 +49,7 @@ class StreamingModule(nn.Module):
         for name in ("step", "forward"):
             if name in cls.__dict__:
                 setattr(cls, name, checked(cls.__dict__[name]))
+        cls.step_conditions = named_by(cls.step)
 
     @property
     def condition_shapes(self) -> Shapes:
@@ -162,6 +165,7 @@ class StreamingModule(nn.Module):
             raise ValueError(f"{type(self).__name__} reads the whole signal, past and future: it cannot stream")
         for name, size in {"batch_size": batch_size, **{f"shape[{i}]": size for i, size in enumerate(shape)}}.items():
             bounded_integer(name, size, 1, _MOST)
+        require_placement(device, dtype)
         like = next(self.parameters(), None)
         dtype = dtype or (like.dtype if like is not None else torch.get_default_dtype())
         device = device or (like.device if like is not None else "cpu")
@@ -292,7 +296,7 @@ class Window(StreamingModule):
             x = torch.cat([buffer.to(x.dtype), x], dim=-1)
         outputs = (x.shape[-1] - self._block) // self.step_size + 1
         if not torch.compiler.is_compiling() and outputs < 1:
-            raise ValueError(f"{type(self).__name__}: expected a chunk of at least {self.step_size}, got {chunk}")
+            raise ShortChunkError(f"{type(self).__name__}: expected a chunk of at least {self.step_size}, got {chunk}")
         # A stride beyond the span leaves a gap of inputs that no window reads: the span is the newest part of a block.
         y = self.apply_window(x[..., self._block - self.span :])
         # A copy, so that the state neither aliases what the caller may reuse nor keeps the chunk alive.
@@ -341,6 +345,9 @@ class Delay(Window):
 
     def apply_window(self, x: Tensor) -> Tensor:
         return x[..., : x.shape[-1] - self.samples]
+
+    def extra_repr(self) -> str:
+        return str(self.samples)
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
         return super().start(x, silence) if self.samples else (x if silence else torch.zeros_like(x), ())

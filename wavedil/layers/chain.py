@@ -148,6 +148,7 @@ class Chain(Parts):
         self._start_conditions({name: f"hops_{name}" for name in self.aligned}, x, waiting)
         for key, layer in self._named():
             self._start_conditions({name: f"{key}_{name}" for name in layer.aligned}, x, waiting)
+            self._check_part(key, layer, x)
             x, state = layer.start(x, silence, **conditions_of(layer, conditions))
             own.append(state)
         x = self._start_wait("end", x, waiting)

@@ -22,6 +22,10 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 _UNSETTLED = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RReLU)
 
 
+class ShortChunkError(ValueError):
+    """A chunk that completes no output of a layer; whoever was called first says how long it must be."""
+
+
 class _Call(threading.local):
     is_inside = False
 
@@ -39,10 +43,10 @@ def checked(method: Method) -> Method:
         if torch.compiler.is_compiling() or _call.is_inside or torch._C._get_tracing_state():
             return method(self, *args, **kwargs)
         _call.is_inside = True
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        x = given.pop(names[0], None)
         try:
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            if names[0] in given:
-                x = given.pop(names[0])
+            if args or names[0] in kwargs:
                 check_signal(self, x)
                 if takes_state and names[1] in given:
                     check_state(self, given.pop(names[1]), x)
@@ -50,6 +54,10 @@ def checked(method: Method) -> Method:
                 # What else a forward of the user's own takes is not for us to judge.
                 check_conditions(self, {k: v for k, v in given.items() if k in known or k not in names}, x)
             return method(self, *args, **kwargs)
+        except ShortChunkError:
+            raise ValueError(
+                f"{type(self).__name__}: expected a chunk of at least {self.hop}, got {x.shape[-1]}"
+            ) from None
         finally:
             _call.is_inside = False
 
@@ -63,12 +71,17 @@ def check_signal(module: "StreamingModule", x: Any) -> None:
         TypeError: for another class or type.
         ValueError: for another shape or device.
     """
+    check_shape(module, x)
+    check_kind(type(module).__name__, x, next(module.parameters(), None), "the parameters'")
+
+
+def check_shape(module: "StreamingModule", x: Any) -> None:
+    """:func:`check_signal` for class and shape alone."""
     axes = module.input_axes
     _require_tensor(type(module).__name__, x, axes)
     if not _fits(x.shape[1:-1], axes) or x.ndim < 2:
         hint = ": add the batch's axis, x.unsqueeze(0)" if x.ndim == len(axes) + 1 and ... not in axes else ""
         raise ValueError(f"{type(module).__name__}: expected a signal of {written(axes)}, got {tuple(x.shape)}{hint}")
-    check_kind(type(module).__name__, x, next(module.parameters(), None), "the parameters'")
 
 
 def check_kind(owner: str, x: Tensor, like: Tensor | None, whose: str) -> None:
@@ -168,6 +181,8 @@ def require_settled(module: nn.Module, purpose: str) -> None:
 def require_evaluation(layers: Sequence[tuple[str, Any]], purpose: str) -> None:
     """:func:`require_settled` for layers that were found before."""
     for name, layer in layers:
+        if not getattr(layer, "track_running_stats", True):
+            raise ValueError(f"{name} keeps no running statistics and reads the whole batch: it cannot stream")
         if layer.training and getattr(layer, "p", 1) > 0:
             raise ValueError(f"{name} is in training mode: call eval() before {purpose}")
 

@@ -6,8 +6,7 @@ same name get the same tensor.
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -21,13 +20,13 @@ Shapes = dict[str, tuple[int, ...] | None]
 
 def default_shapes(module: "StreamingModule") -> Shapes:
     """The conditions that ``step`` names, and those of the modules inside if it takes ``**conditions``."""
-    names, passes_on = _signature(type(module))
+    names, passes_on = module.step_conditions
     return dict.fromkeys(names) | (merged_shapes(_inside(module)) if passes_on else {})
 
 
 def default_aligned(module: "StreamingModule") -> tuple[str, ...]:
     """Those of the modules inside, if ``step`` takes ``**conditions``."""
-    return merged_aligned(part for _, part in _inside(module)) if _signature(type(module))[1] else ()
+    return merged_aligned(part for _, part in _inside(module)) if module.step_conditions[1] else ()
 
 
 def merged_shapes(parts: Iterable[tuple[str, "StreamingModule"]]) -> Shapes:
@@ -76,10 +75,9 @@ def cut(conditions: dict[str, Tensor], first: int, last: int) -> dict[str, Tenso
     return {name: value[..., first:last] for name, value in conditions.items()}
 
 
-@lru_cache
-def _signature(kind: type) -> tuple[tuple[str, ...], bool]:
-    """The conditions that a class's ``step`` names, and whether it takes any others."""
-    _, _, _, *parameters = inspect.signature(kind.step).parameters.values()
+def named_by(step: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The conditions that a ``step`` names, and whether it takes any others."""
+    _, _, _, *parameters = inspect.signature(step).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
     return names, any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)

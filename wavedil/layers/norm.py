@@ -1,7 +1,7 @@
 """Normalisations that need nothing of the future: each is the same for a chunk as for the whole."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,6 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class _BatchNorm(Pointwise, batchnorm._BatchNorm):
-    axes: ClassVar[int]
-
     def __init__(
         self,
         num_features: int,
@@ -52,11 +50,6 @@ class _BatchNorm(Pointwise, batchnorm._BatchNorm):
         super().__init__(num_features, eps, device=device, dtype=dtype, **options)
 
     def apply_point(self, x: Tensor) -> Tensor:
-        rows = x.ndim == 2 and self.axes == 3  # (rows, channels), as the kernels pass them
-        if x.shape[1:-1].numel() == 0 or (x.ndim != self.axes and not rows) or x.shape[1] != self.num_features:
-            expected = ("batch", self.num_features, "frequency", "time")
-            expected = expected if self.axes == 4 else (*expected[:2], expected[3])
-            raise ValueError(f"{type(self).__name__}: expected ({', '.join(map(str, expected))}), got {tuple(x.shape)}")
         return batchnorm._BatchNorm.forward(self, x)
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
@@ -73,13 +66,17 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
     In training it reads the whole batch, so that a stream then has no meaning; call ``eval()`` first.
     """
 
-    axes = 3
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (self.num_features,)
 
 
 class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     """``torch.nn.BatchNorm2d``: the same as :class:`BatchNorm1d`, over ``(batch, channels, frequency, time)``."""
 
-    axes = 4
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (self.num_features, None)
 
 
 class SubSpectralNorm(BatchNorm2d):
@@ -96,6 +93,10 @@ class SubSpectralNorm(BatchNorm2d):
         require_channels(channels=channels, bands=bands)
         super().__init__(channels * bands)
         self.channels, self.bands = channels, bands
+
+    @property
+    def input_axes(self) -> tuple[Any, ...]:
+        return (self.channels, None)
 
     def apply_point(self, x: Tensor) -> Tensor:
         return self._by_band(x, super().apply_point)

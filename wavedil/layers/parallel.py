@@ -116,6 +116,7 @@ class Parallel(Parts):
         self._start_wait("hops", x, waiting)
         self._start_conditions({name: f"hops_{name}" for name in self.aligned}, x, waiting)
         for name, branch in self._named():
+            self._check_part(name, branch, x)
             y, state = branch.start(x, silence, **conditions_of(branch, conditions))
             own.append(state)
             outputs.append(self._start_wait(f"{name}_delay", y, waiting))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.layers.base import State, StreamingModule, split_state
+from wavedil.layers.checks import check_shape
 from wavedil.layers.conditions import Shapes, merged_aligned, merged_shapes
 from wavedil.layers.wrap import Wrap
 from wavedil.receptive import Field
@@ -117,6 +118,15 @@ class Parts(StreamingModule):
 
     def _as_of_now(self) -> list[Any]:
         return [(part.preroll, part.condition_shapes) for part in self._layers()]
+
+    def _check_part(self, key: str, part: StreamingModule, x: Any) -> None:
+        """Refuse what one part gives and the next does not take, before torch does."""
+        if torch.compiler.is_compiling():
+            return
+        try:
+            check_shape(part, x)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{type(self).__name__}, part {key}: {error}") from None
 
     def _require_unchanged(self) -> None:
         if self._as_of_now() != self._laid_out_for:
