@@ -102,3 +102,20 @@ def test_every_picture_of_the_page_is_there(page):
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
     assert pictures
     assert all((page.parent / picture).is_file() for picture in pictures)
+
+
+def test_the_python_about_streaming_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space, checked = {}, 0
+    for block in blocks(ROOT / "docs" / "streaming.md", "python"):
+        if "backends=" in block or "to_onnx" in block:  # exported in tests/layers
+            continue
+        exec(block, space)
+        for line in block.splitlines():
+            code, _, comment = line.partition("  # ")
+            if comment in ("True", "(3, 3, 0.0001875)", "(2, 1, True)"):
+                assert eval(code, space) == eval(comment), line
+                checked += 1
+    assert checked == 3
+    expected = space["model"](space["signal"], global_condition=space["knob"], local_condition=space["track"])
+    assert space["torch"].equal(space["output"], expected)

@@ -137,7 +137,7 @@ def test_a_chain_is_its_functions_one_after_the_other():
         ),
         (
             lambda: Stream(BatchNorm1d(4, track_running_stats=False).eval(), 1, 4),
-            ValueError, "keeps no running statistics and reads the whole batch: it cannot stream",
+            ValueError, "track_running_stats: expected True for a layer that streams",
         ),
         (
             lambda: Parallel(CausalConv1d(1, 4, 2), CausalConv1d(1, 1, 2), join="sum")(torch.zeros(1, 1, 9)),
