@@ -50,6 +50,8 @@ class _BatchNorm(Pointwise, batchnorm._BatchNorm):
         super().__init__(num_features, eps, device=device, dtype=dtype, **options)
 
     def apply_point(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise TypeError(f"{type(self).__name__}: expected a floating-point signal, got {x.dtype}")
         return batchnorm._BatchNorm.forward(self, x)
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
