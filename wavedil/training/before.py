@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from wavedil.config import Config, DataConfig
 from wavedil.files import in_home
 from wavedil.training.description import model_folder
 from wavedil.training.run_folder import RunFolder
+from wavedil.training.run_paths import paths_explained
 
 MOST_SEEDS = 1000
 
@@ -26,9 +28,10 @@ def check_run(config: Config, resume: bool) -> None:
     _require_writable(run.path)
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # which starts processes anew that then resume unasked
         run.check_free(config, resume)
-    _check_data(config.data)
-    if config.train.teacher is not None:
-        model_folder(in_home(config.train.teacher))
+    with paths_explained(config, run.config) if run.is_begun else nullcontext():
+        _check_data(config.data)
+        if config.train.teacher is not None:
+            model_folder(in_home(config.train.teacher))
 
 
 def check_seeds(config: Config, count: int, resume: bool) -> None:
