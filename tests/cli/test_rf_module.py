@@ -91,7 +91,7 @@ def test_descriptions_are_verified_as_modules(rf, options):
         ("torch.nn:Nope()", "torch.nn:Nope(): torch.nn has no Nope"),
         ("torch.nn:Conv1d(1)", "torch.nn:Conv1d(1): "),
         ("builtins:dict()", "builtins:dict(): expected a torch module, got dict"),
-        ("no.such.package:X()", "No module named 'no'"),
+        ("no.such.package:X()", "no.such.package:X(): ModuleNotFoundError: no module named 'no', here or installed"),
         ("torch.nn:ReLU()", "torch.nn:ReLU(): its input cannot be told from its first layer: give --input "),
         ("nowhere", "nowhere: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder or "),
     ],

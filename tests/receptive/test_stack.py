@@ -202,7 +202,7 @@ def test_json_is_plain_and_whole():
         ({"block": "gated", "strides": 2}, "layer 0: a residual layer must have stride 1, got 2"),
         ({"block": "gated", "strides": (2, 1)}, "layer 0: a residual layer must have stride 1, got 2"),
         ({"channels": 0}, r"channels: expected an integer from 1 to .*, got 0"),
-        ({"cycles": 0}, "cycles: expected an integer from 1 to 100000, got 0"),
+        ({"cycles": 0}, "cycles: expected an integer from 1 to 10000, got 0"),
         ({"groups": 2}, "layer 0: groups must divide the channels 1 and 1, got 2"),
         ({"framing": (160, 480)}, "framing: expected 1 <= hop_length <= win_length, got 480 and 160"),
     ],

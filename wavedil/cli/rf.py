@@ -7,13 +7,14 @@ import argparse
 import json
 import math
 import re
-import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from wavedil.checks import bounded_integer, bounded_number, shown
 from wavedil.cli.outputs import output_file
 from wavedil.files import in_home
+from wavedil.receptive.answer import HIGHEST_RATE
 
 if TYPE_CHECKING:
     from wavedil.receptive.answer import Answer
@@ -43,8 +44,10 @@ _TAKES: dict[Kind, tuple[str, ...]] = {
     "design": (*_DESIGN, "kernel", "channels", "sample_rate", "bytes"),
     "module": (*_MODULE, *_SHOWN, "sample_rate", "bytes"),
 }
-_LEAST = {"cycles": 1, "channels": 1, "groups": 1, "bins": 1, "samples": 1, "output": 0, "pick": 1}
-_LEAST |= {"max_params": 1, "max_state": 1, "max_macs": 1}
+_RANGES = {"cycles": (1, 10_000), "channels": (1, 10**6), "groups": (1, 10**6), "bins": (1, 10**6)}
+_RANGES |= {"samples": (1, 2**24), "output": (0, 10**12), "pick": (1, 10_000), "time_axis": (-16, 16)}
+_RANGES |= {"max_params": (1, 10**18), "max_state": (1, 10**18), "max_macs": (1, 10**18), "frequency_axis": (-16, 16)}
+_MOST_INPUT = 2**25  # values
 _PICTURES = ("tree", "taps", "field")
 
 
@@ -70,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_module(parser.add_argument_group("modules, checkpoints and ONNX files"))
     pictures = parser.add_argument_group("pictures, in the terminal or to a file")
     pictures.add_argument("--tree", action="store_true", help="the dilation tree of one output")
-    pictures.add_argument("--taps", action="store_true", help="how many paths lead to each input")
+    pictures.add_argument("--taps", action="store_true", help="the inputs that are read; of layers, by how many paths")
     pictures.add_argument("--field", action="store_true", help="the field over a mel spectrogram")
     pictures.add_argument("--audio", metavar="FILE", help="sound of that spectrogram (default: a rising tone)")
     pictures.add_argument("--plot", metavar="FILE", help="draw the one picture asked for as .png or .svg")
@@ -85,7 +88,9 @@ def _add_description(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lookahead", metavar="N", help="inputs that causal layers read beyond their present (0)")
     group.add_argument("--padding", choices=["causal", "centred", "valid"], help="along time (causal)")
     group.add_argument("--cycles", type=int, metavar="N", help="how often the layers are repeated (1)")
-    group.add_argument("--channels", type=int, metavar="N", help="of all layers; with --layer, of the input (1)")
+    group.add_argument(
+        "--channels", type=int, metavar="N", help="of all layers (1; design: 64); with --layer, of the input"
+    )
     group.add_argument("--groups", type=int, metavar="N", help="of the convolutions (1)")
     group.add_argument("--no-bias", action="store_true", help="convolutions without bias")
     group.add_argument("--block", choices=["conv", "gated"], help="plain convolutions or gated residual blocks (conv)")
@@ -133,6 +138,10 @@ def run(args: argparse.Namespace) -> int:
         from wavedil.cli.rf_design import run_design
 
         return run_design(args)
+    if kind == "module":
+        from wavedil.cli.rf_target import check_target
+
+        check_target(args.target)
     answer, layers = _answered(args, kind)
     if args.json:
         shown = json.dumps(_content(args, kind, answer, layers), indent=2)
@@ -188,9 +197,9 @@ def _answered(args: argparse.Namespace, kind: Kind) -> "tuple[Answer, Sequence[L
 
 def _paragraphs(args: argparse.Namespace, answer: "Answer", layers: "Sequence[Layer] | None") -> Iterator[str]:
     """The answer as text, the advice and the pictures."""
-    from wavedil.receptive.text import text
+    from wavedil.receptive.text import terminal_width, text
 
-    width = max(shutil.get_terminal_size((100, 24)).columns, 60)
+    width = terminal_width()
     pictures = [name for name in _PICTURES if getattr(args, name)]
     rows = "all" if args.layers else "none" if pictures else "some"
     yield text(answer, layers=rows, output=args.output or 0, width=width)
@@ -246,17 +255,13 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
     for name in _STACK:
         if args.layer and name in given:
             raise ValueError(f"{option(name)} does not go with --layer")
-    for name, least in _LEAST.items():
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise ValueError(f"{option(name)}: expected at least {least}, got {value}")
+    for name, (least, most) in _RANGES.items():
+        if getattr(args, name) is not None:
+            bounded_integer(option(name), getattr(args, name), least, most)
     if args.input is not None:
-        if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", args.input):
-            raise ValueError(f"--input: expected a shape such as 1,1,16000, got {args.input!r}")
-        args.input = tuple(map(int, args.input.split(",")))
+        args.input = _shape(args.input)
     if args.sample_rate is not None:
-        if not 0 < args.sample_rate < math.inf:
-            raise ValueError(f"--sample-rate: expected more than 0 Hz, got {args.sample_rate:g}")
+        bounded_number("--sample-rate", args.sample_rate, 0, HIGHEST_RATE, above=True)
         args.sample_rate = int(args.sample_rate) if args.sample_rate.is_integer() else args.sample_rate
     pictures = [option(name) for name in _PICTURES if getattr(args, name)]
     if args.plot and len(pictures) != 1:
@@ -265,6 +270,15 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
         raise ValueError(f"{pictures[0]} goes with --json only as a file: give --plot")
     if args.audio and not args.field:
         raise ValueError("--audio goes with --field")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d{0,9}(,[1-9]\d{0,9}){0,7}", text):
+        raise ValueError(f"--input: expected a shape such as 1,1,16000, got {shown(text)}")
+    shape = tuple(map(int, text.split(",")))
+    if math.prod(shape) > _MOST_INPUT:
+        raise ValueError(f"--input: expected at most {_MOST_INPUT:,} values, got {math.prod(shape):,}")
+    return shape
 
 
 def _in_words(kind: Kind) -> str:

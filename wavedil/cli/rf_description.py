@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from wavedil.receptive.description import Geometry, Layer, convolution, gated_block
+from wavedil.checks import shown
+from wavedil.receptive.description import MOST_LAYERS, Geometry, Layer, convolution, gated_block
 from wavedil.receptive.stack import Padding, Size, framing_layer, stack_layers
 
 # Beyond this many numbers a progression is a slip of the pen.
@@ -103,7 +104,9 @@ def _continued(option: str, text: str, before: Sequence[Size], end: int) -> list
         raise ValueError(f"{option}: expected a progression before '...', got {a},{b},{c}")
     found: list[Fraction] = []
     number = Fraction(c)
-    while number != end and (number < end) == (a < c) and len(found) < _LONGEST:
+    while number != end and (number < end) == (a < c):
+        if len(found) == _LONGEST:
+            raise ValueError(f"{option}: expected at most {_LONGEST:,} numbers, got {a},{b},{c},...,{end}")
         number = number + b - a if arithmetic else number * b / a
         found.append(number)
     if not found or number != end or any(n.denominator > 1 for n in found):
@@ -114,6 +117,8 @@ def _continued(option: str, text: str, before: Sequence[Size], end: int) -> list
 def _listed_layers(args: argparse.Namespace) -> list[Layer]:
     """The layers of ``--layer``, cycle by cycle; the channels of each are the input's of the next."""
     specs = [_Spec.of(text) for text in args.layer]
+    if len(specs) * (args.cycles or 1) > MOST_LAYERS:
+        raise ValueError(f"--cycles: expected at most {MOST_LAYERS:,} layers, got {len(specs) * args.cycles:,}")
     layers: list[Layer] = []
     channels, bias = args.channels or 1, not args.no_bias
     for spec in specs * (args.cycles or 1):
@@ -181,14 +186,15 @@ class _Spec:
 
 
 def _size(option: str, text: str) -> Size:
-    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+    if match := re.fullmatch(r"(\d{1,18})x(\d{1,18})", text):
         return int(match[1]), int(match[2])
     return _whole(option, text, " or a pair, frequency x time, such as 3x5")
 
 
 def _whole(option: str, text: str, more: str = "") -> int:
-    if not re.fullmatch(r"-?\d+", text):
-        raise ValueError(f"{option}: expected a whole number{more}, got {text!r}")
+    if not re.fullmatch(r"-?\d{1,18}", text):
+        digits = " of at most 18 digits" if re.fullmatch(r"-?\d+", text) else ""
+        raise ValueError(f"{option}: expected a whole number{digits}{more}, got {shown(text)}")
     return int(text)
 
 

@@ -5,12 +5,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+from wavedil.checks import shown
 from wavedil.receptive.answer import SCHEMA
 from wavedil.receptive.design import Candidate, design, table
 
+_SHORTEST, _LONGEST = Decimal("0.000001"), Decimal("1000000000")
 # What the options are called where the design is computed.
 _NAMES = {"max_parameters": "--max-params", "max_state_bytes": "--max-state", "max_macs": "--max-macs"}
 _NAMES |= {"kernel_size": "--kernel", "sample_rate": "--sample-rate", "receptive_field": "--samples"}
@@ -62,18 +65,24 @@ def _wanted(args: argparse.Namespace) -> int:
         return args.samples
     if args.sample_rate is None:
         raise ValueError("--ms: expected --sample-rate as well")
+    return max(math.ceil(_milliseconds(args.ms) * Fraction(args.sample_rate) / 1000), 1)
+
+
+def _milliseconds(text: str) -> Fraction:
+    """A decimal number or a fraction, exact, where 0.1 ms of a float would be a sample too many."""
+    over, slash, under = text.partition("/")
     try:
-        ms = Fraction(args.ms)  # exact, where 0.1 ms of a float would be a sample too many
-    except (ValueError, ZeroDivisionError):
-        ms = Fraction(0)
-    if ms <= 0:
-        raise ValueError(f"--ms: expected a number above 0, got {args.ms!r}")
-    return math.ceil(ms * Fraction(args.sample_rate) / 1000)
+        parts = [Decimal(part) for part in ([over, under] if slash else [over])]
+        if all(_SHORTEST <= part <= _LONGEST for part in parts):
+            return Fraction(parts[0]) / Fraction(parts[-1] if slash else 1)
+    except InvalidOperation:  # no number, or none that can be compared
+        pass
+    raise ValueError(f"--ms: expected a number from {_SHORTEST} to {_LONGEST}, got {shown(text)}")
 
 
 def _kernel_size(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"--kernel: expected one whole number for design, got {text!r}")
+    if not text.isdecimal() or len(text) > 18:
+        raise ValueError(f"--kernel: expected one whole number for design, got {shown(text)}")
     return int(text)
 
 

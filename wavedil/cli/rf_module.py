@@ -1,10 +1,9 @@
 """``wavedil rf`` of what runs: importable modules, checkpoints, ONNX files, and descriptions to be verified."""
 
 import argparse
-import ast
+import contextlib
 import importlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wavedil.cli.rf_target import ModuleExpression, current_folder_first
 from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.receptive.answer import Answer
 from wavedil.receptive.chain import answer_for
 from wavedil.receptive.description import Geometry, Layer
+from wavedil.receptive.failures import reason_of
 
 # Lengths that are tried for a module of which only the channels are known.
 _LENGTHS = (512, 16_384, 131_072)
@@ -29,13 +30,14 @@ def answer_of(args: argparse.Namespace) -> Answer:
         return _of_onnx(args)
     if target.is_dir():
         return _of_checkpoint(args)
-    if ":" not in args.target:
-        raise ValueError(
-            f"{args.target}: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder or "
-            "package.module:Class(arguments)"
-        )
-    module = module_named(args.target)
-    return _of_module(args, module.train(args.train_mode))
+    with current_folder_first():
+        module = module_named(args.target)
+        with code_of_user(args.target):
+            module.train(args.train_mode)
+        try:
+            return _of_module(args, module)
+        except ValueError as error:
+            raise ValueError(f"{args.target}: {error}") from error
 
 
 def _of_onnx(args: argparse.Namespace) -> Answer:
@@ -128,7 +130,7 @@ def _of_module(args: argparse.Namespace, module: nn.Module) -> Answer:
         except ValueError as error:
             errors.append(error)
             continue
-        answer = answer_of(traced, module, args.sample_rate)
+        answer = answer_of(traced, args.sample_rate)
         if args.verify:
             answer = _with(answer, verify_receptive_field(module, example, traced=traced, **axes))
         return _measured(answer, module, traced.subject.example, traced.subject.axes[0]) if args.effective else answer
@@ -145,7 +147,7 @@ def _examples(args: argparse.Namespace, module: nn.Module) -> list[Tensor]:
         return [torch.zeros(args.input)]
     shape = _known_shape(module)
     if shape is None:
-        raise ValueError(f"{args.target}: its input cannot be told from its first layer: give --input 1,channels,time")
+        raise ValueError("its input cannot be told from its first layer: give --input 1,channels,time")
     return [torch.zeros(*shape, length) for length in _LENGTHS]
 
 
@@ -160,49 +162,35 @@ def _known_shape(module: nn.Module) -> tuple[int, ...] | None:
     return None
 
 
-def module_named(expression: str) -> nn.Module:
-    """The module that ``package.module:Class(arguments)`` makes; the arguments are literals, nothing is evaluated.
+def module_named(text: str) -> nn.Module:
+    """The module that ``package.module:Class(arguments)`` makes.
 
     Raises:
-        ValueError: if the expression is none of that kind, or names nothing that makes a module.
-        ModuleNotFoundError: if the package is not installed.
+        ValueError: if the expression is none of that kind, names nothing that makes a module, or the user's code fails.
     """
-    place, _, call = expression.partition(":")
-    path, args, kwargs = _parsed(expression, call)
-    if place.split(".")[0] == "torchaudio":
+    expression = ModuleExpression.of(text)
+    if expression.place.split(".")[0] == "torchaudio":
         torchaudio()  # which, imported otherwise, may not find its compiled part
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(place)
-    finally:
-        sys.path.pop(0)
-    for name in path:
+    with code_of_user(text):
+        found: Any = importlib.import_module(expression.place)
+    for name in expression.names:
         if not hasattr(found, name):
-            raise ValueError(f"{expression}: {place} has no {'.'.join(path)}")
+            raise ValueError(f"{text}: {expression.place} has no {'.'.join(expression.names)}")
         found = getattr(found, name)
-    try:
-        module = found if isinstance(found, nn.Module) else found(*args, **kwargs)
-    except TypeError as error:
-        raise ValueError(f"{expression}: {error}") from error
+    with code_of_user(text):
+        module = found if isinstance(found, nn.Module) else found(*expression.args, **expression.kwargs)
     if not isinstance(module, nn.Module):
-        raise ValueError(f"{expression}: expected a torch module, got {type(module).__name__}")
+        raise ValueError(f"{text}: expected a torch module, got {type(module).__name__}")
     return module
 
 
-def _parsed(expression: str, call: str) -> tuple[list[str], list[Any], dict[str, Any]]:
-    """Dotted name and literal arguments of a call."""
-    form = f"{expression}: expected package.module:Class or package.module:Class(1, 8, kernel_size=3), all literals"
+@contextlib.contextmanager
+def code_of_user(text: str) -> Iterator[None]:
+    """Whatever the user's code raises, as a ValueError in a line that begins with the target."""
     try:
-        node = ast.parse(call, mode="eval").body
-        positional, named = (node.args, node.keywords) if isinstance(node, ast.Call) else ([], [])
-        args = [ast.literal_eval(arg) for arg in positional]
-        kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in named}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(form) from error
-    name = ast.unparse(node.func if isinstance(node, ast.Call) else node)
-    if not all(part.isidentifier() for part in name.split(".")) or any(keyword.arg is None for keyword in named):
-        raise ValueError(form)
-    return name.split("."), args, kwargs
+        yield
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{text}: {reason_of(error)}") from error
 
 
 class DescribedStack(nn.Module):

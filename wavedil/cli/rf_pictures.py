@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 # Of a spectrogram that no sample rate is given for.
 _SAMPLE_RATE = 16_000
 # Wider trees hold more nodes than anybody sees.
-_WIDEST_TREE = 100_000
+_WIDEST_TREE, _DEEPEST_TREE = 100_000, 200
 # Numbers of paths are counted in at most 16 MiB.
-_MOST_PATH_BITS = 2**27
+_MOST_PATH_BITS, _MOST_PATH_WORK = 2**27, 2**33
+_WIDEST_HISTOGRAM = 2**17
 # More taps than these would be a blot.
 _MOST_DOTS = 5_000
 
@@ -66,7 +67,7 @@ def save_picture(args: argparse.Namespace, answer: Answer, layers: Layers) -> No
     elif args.taps:
         paths = _paths(args, answer, layers)
         rate = None if answer.sample_rate is None else round(answer.sample_rate)
-        save_histogram(paths, args.plot, rate, **_moments(paths))
+        save_histogram(paths, args.plot, rate, **(_moments(paths) if isinstance(paths, dict) else {}))
     else:
         scene = _scene(args, answer, layers)
         save_field(scene.spectrogram, args.plot, taps=scene.taps, **scene.places)
@@ -78,6 +79,8 @@ def _tree(answer: Answer, layers: Layers) -> list[tuple[int, int, int, int]]:
     field = answer.receptive_field
     if layers is None or field is None or field > _WIDEST_TREE:
         raise ValueError(f"--tree: expected described layers and a field of at most {_WIDEST_TREE:,}, got {field}")
+    if len(layers) > _DEEPEST_TREE:
+        raise ValueError(f"--tree: expected at most {_DEEPEST_TREE} layers, got {len(layers):,}")
     for layer in layers:
         if layer.time.transposed:
             raise ValueError(f"--tree: expected convolutions and pools, got {layer.name}, a transposed layer")
@@ -87,23 +90,29 @@ def _tree(answer: Answer, layers: Layers) -> list[tuple[int, int, int, int]]:
     return [(time.kernel_size, time.dilation, time.stride, -time.padding) for time in times]
 
 
-def _paths(args: argparse.Namespace, answer: Answer, layers: Layers) -> dict[int, int]:
-    """Numbers of paths by offset from the newest input of the output's own period, as in the list of holes."""
+def _paths(args: argparse.Namespace, answer: Answer, layers: Layers) -> dict[int, int] | frozenset[int]:
+    """Numbers of paths by offset from the newest input of the output's own period, as in the list of holes.
+
+    Of a module only the set of offsets: through its channels and branches no number of paths is well defined.
+    """
     axis = answer.axes.time
+    if axis.receptive_field is not None and axis.receptive_field > _WIDEST_HISTOGRAM:
+        raise ValueError(f"--taps: expected a field of at most {_WIDEST_HISTOGRAM:,}, got {axis.receptive_field:,}")
     taps = axis.taps if layers is None else _counted(answer, layers)
     if taps is None:
         raise ValueError("--taps: the inputs that this output reads are not known one by one")
     widest = max(range(taps.outputs), key=lambda phase: axis.field.at(phase)[1] - axis.field.at(phase)[0])
     output = widest if args.output is None else args.output
     newest = (output // taps.outputs + 1) * taps.inputs - 1
-    return {position - newest: count for position, count in taps.counts(output).items()}
+    offsets = {position - newest: count for position, count in taps.counts(output).items()}
+    return frozenset(offsets) if layers is None else offsets
 
 
 def _counted(answer: Answer, layers: Sequence[Layer]) -> Taps:
     times = [layer.time for layer in layers]
     field = answer.axes.time.field
     bits = field.outputs * field.receptive_field * math.prod(time.paths for time in times).bit_length()
-    if bits > _MOST_PATH_BITS:
+    if bits > _MOST_PATH_BITS or bits * max(time.kernel_size for time in times) > _MOST_PATH_WORK:
         sizes = f"{len(times):,} layers, {field.receptive_field:,} inputs"
         raise ValueError(f"--taps: the paths through these layers are too many to count: {sizes}")
     return chained_taps(times, counted=True)

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from wavedil.checks import bounded_number
 from wavedil.receptive.arithmetic import Field
 from wavedil.receptive.taps import Taps
 
 # Changes only when a key of the JSON is renamed, removed or given another meaning.
 SCHEMA = 1
 Unbounded = Literal["past", "everything"]
+# Of samples in Hz; beyond it, a slip of the pen.
+HIGHEST_RATE = 1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Axis:
     """The receptive field along one axis, in inputs (samples, frames or bins).
 
@@ -50,6 +53,10 @@ class Axis:
     holes: tuple[int, ...]
     field: Field
     taps: Taps | None = None
+
+    def __repr__(self) -> str:
+        shown = ("receptive_field", "history", "lookahead", "hop", "unbounded", "dense")
+        return f"Axis({', '.join(f'{name}={getattr(self, name)}' for name in shown)})"
 
     @classmethod
     def of(cls, field: Field, taps: Taps | None = None) -> "Axis":
@@ -190,7 +197,7 @@ class Row:
         return content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """A receptive field with all that belongs to it.
 
@@ -208,6 +215,7 @@ class Answer:
             its own weights; None where it was not.
         notes: what a reader must know.
         verification: what was measured on the module, and agreed; None where nothing was.
+        exact: whether the field is what is read; False where it is an upper bound, as the notes say.
     """
 
     axes: Axes
@@ -221,6 +229,21 @@ class Answer:
     measured: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
     verification: dict[str, Any] | None = None
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sample_rate is not None:
+            bounded_number("sample_rate", self.sample_rate, 0, HIGHEST_RATE, above=True)
+
+    def __str__(self) -> str:
+        """The table that ``wavedil rf`` prints."""
+        from wavedil.receptive.text import terminal_width, text
+
+        return text(self, width=terminal_width())
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{name}={axis!r}" for name, axis in self.axes.items())
+        return f"Answer({axes}, layers={len(self.layers)}, parameters={self.parameters}, exact={self.exact})"
 
     @property
     def receptive_field(self) -> int | None:
@@ -267,6 +290,7 @@ class Answer:
             "macs_per_sample": self.macs_per_sample,
             "macs_per_second": self.macs_per_second,
             "effective": {"sigma": self.sigma, "measured": self.measured},
+            "exact": self.exact,
             "layers": [row.to_json() for row in self.layers],
             "notes": list(self.notes),
             "verification": self.verification,

@@ -10,12 +10,22 @@ chain; intervals instead of centres, because a causal residual block has no comm
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
 
-from wavedil.checks import bounded_integer
+from wavedil.checks import bounded_integer, shown
+
+# Upper ends of sizes, by name; of any other, MOST_ELSE.
+MOST = {"kernel_size": 10**6, "stride": 10**6, "channels": 10**6, "cycles": 10**4, "groups": 10**6, "bins": 10**6}
+MOST |= {"dilation": 10**100, "in_channels": 10**6, "out_channels": 10**6}
+MOST_ELSE = 10**9
+# Outputs after which a pattern repeats, and inputs: products of the strides of all layers.
+MOST_PHASES, MOST_INPUTS = 2**16, 10**15
+# Intervals that are compared one by one, where outputs are not in the order of what they read.
+_MOST_COMPARED = 2**24
 
 # The interval of an output that reads nothing: the neutral element of the hull.
 _EMPTY = (math.inf, -math.inf)
-MOST_OUTPUTS = 2**20  # in a period: each has an interval of its own
 
 
 def dilated_span(kernel_size: int, dilation: int = 1) -> int:
@@ -51,6 +61,7 @@ class Field:
     def __post_init__(self) -> None:
         if self.outputs < 1 or self.inputs < 1:
             raise ValueError(f"a period needs inputs and outputs, got {self.inputs} and {self.outputs}")
+        _require_few(self.outputs, self.inputs)
         if not len(self.starts) == len(self.ends) == self.outputs:
             raise ValueError(f"expected {self.outputs} starts and ends, got {len(self.starts)} and {len(self.ends)}")
 
@@ -86,8 +97,7 @@ class Field:
             padding: outputs cut off at the start.
         """
         _require_positive(kernel_size=kernel_size, stride=stride, dilation=dilation)
-        if stride > MOST_OUTPUTS:
-            raise ValueError(f"stride must be at most {MOST_OUTPUTS:,} outputs between inputs, got {stride:,}")
+        _require_few(stride, 1)
         common = math.gcd(stride, dilation)
         apart = stride // common  # taps that meet the same output are as far apart
         inverse = pow(dilation // common, -1, apart)
@@ -115,9 +125,9 @@ class Field:
         """The field of ``following(self(x))`` in terms of x."""
         common = math.lcm(self.outputs, following.inputs)
         outputs = following.outputs * (common // following.inputs)
-        if outputs > MOST_OUTPUTS:
-            most = f"a period of at most {MOST_OUTPUTS:,} outputs"
-            raise ValueError(f"expected {most}, got {outputs:,}: the rates have no common factor")
+        _require_few(outputs, self.inputs * (common // self.outputs))
+        if not self._is_ascending and outputs * self.outputs > _MOST_COMPARED:
+            raise ValueError(f"a period of {outputs:,} outputs is too long to be composed: it leaves gaps")
         intervals = [self._hull_of(*following.at(p)) for p in range(outputs)]
         inputs = self.inputs * (common // self.outputs)
         return Field(outputs, inputs, tuple(a for a, _ in intervals), tuple(b for _, b in intervals))
@@ -126,12 +136,22 @@ class Field:
         """Hull of what the outputs ``first`` to ``last`` read; only one period at either end can decide it."""
         if first > last:
             return _EMPTY
+        if self._is_ascending:
+            start = -math.inf if first == -math.inf else self.at(int(first))[0]
+            return start, math.inf if last == math.inf else self.at(int(last))[1]
         start, end = -math.inf, math.inf
         if first > -math.inf:
             start = min(self.at(n)[0] for n in range(int(first), int(min(last, first + self.outputs - 1)) + 1))
         if last < math.inf:
             end = max(self.at(n)[1] for n in range(int(max(first, last - self.outputs + 1)), int(last) + 1))
         return start, end
+
+    @cached_property
+    def _is_ascending(self) -> bool:
+        """Whether no output reads further back than one before it, nor less far on."""
+        orders = ((*self.starts, self.starts[0] + self.inputs), (*self.ends, self.ends[0] + self.inputs))
+        finite = all(map(math.isfinite, (*self.starts, *self.ends)))
+        return finite and all(a <= b for order in orders for a, b in pairwise(order))
 
     def union(self, other: "Field") -> "Field":
         """Hull with the field of a parallel branch.
@@ -142,6 +162,7 @@ class Field:
         if self.stride != other.stride:
             raise ValueError(f"parallel branches must have one stride, got {self.stride} and {other.stride}")
         outputs = math.lcm(self.outputs, other.outputs)
+        _require_few(outputs, self.inputs * (outputs // self.outputs))
         pairs = [(self.at(p), other.at(p)) for p in range(outputs)]
         starts = tuple(min(a[0], b[0]) for a, b in pairs)
         ends = tuple(max(a[1], b[1]) for a, b in pairs)
@@ -173,6 +194,19 @@ class Field:
         return max(max(self.ends) - (self.inputs - 1), 0)
 
 
+def _require_few(outputs: int, inputs: int) -> None:
+    """Refuse a period that is too long to be held output by output.
+
+    Raises:
+        ValueError: naming the stride of all layers together.
+    """
+    if outputs > MOST_PHASES:
+        raise ValueError(f"stride: outputs repeat after {shown(outputs)}, expected at most {MOST_PHASES:,}")
+    if inputs > MOST_INPUTS:
+        raise ValueError(f"stride: outputs are {shown(inputs)} inputs apart, expected at most {MOST_INPUTS:,}")
+
+
 def _require_positive(**sizes: int) -> None:
+    """Refuse sizes below 1, or beyond what anybody needs, by their name."""
     for name, value in sizes.items():
-        bounded_integer(name, value, 1, 2**63)
+        bounded_integer(name, value, 1, MOST.get(name, MOST_ELSE))

@@ -1,13 +1,15 @@
 """The answer for a chain of described layers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from wavedil.receptive.answer import Answer, Axes, Axis, Growth, Row
 from wavedil.receptive.arithmetic import Field
-from wavedil.receptive.description import Layer, chained_fields
+from wavedil.receptive.description import Geometry, Layer, chained_fields
 
 _TOO_WIDE = "the field is too wide to list its taps one by one: dense and holes are not known"
+
+_BOUND = "behind a transposed layer whose kernel leaves gaps the field is an upper bound"
 
 
 def answer_for(
@@ -40,6 +42,8 @@ def answer_for(
             band_field = next(band_fields)
         rows.append(_row(layer, field, band_field if bands else None))
     state = sum(layer.state_values for layer in layers)
+    # Of transposed layers with gaps, an interval that is composed may hold outputs that read nothing.
+    bound = (taps is None and _has_gaps(layer.time for layer in layers)) or (band_taps is None and _has_gaps(bands))
     return Answer(
         axes=Axes(
             Axis.of(fields[-1], taps),
@@ -52,8 +56,13 @@ def answer_for(
         macs_per_sample=sum(row.macs_per_sample or 0.0 for row in rows),
         sample_rate=sample_rate,
         sigma=effective_sigma(layers),
-        notes=(*notes, *([_TOO_WIDE] if taps is None else [])),
+        notes=(*notes, *([_TOO_WIDE] if taps is None else []), *([_BOUND] if bound else [])),
+        exact=not bound,
     )
+
+
+def _has_gaps(geometries: Iterable[Geometry]) -> bool:
+    return any(g.transposed and (g.kernel_size < g.stride or g.dilation > 1) for g in geometries)
 
 
 def effective_sigma(layers: Sequence[Layer]) -> float | None:

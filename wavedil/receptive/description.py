@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from wavedil.checks import bounded_integer
-from wavedil.receptive.arithmetic import Field, dilated_span
+from wavedil.checks import shown
+from wavedil.receptive.arithmetic import Field, _require_positive, dilated_span
 from wavedil.receptive.taps import Taps
 
-# Sets of taps are kept in a bit for each input of a field and each phase, here in at most 8 MiB.
-MOST_TAP_BITS = 2**26
+# Sets of taps are kept in a bit for each input of a field and each phase, here in at most 8 MiB, of fields of
+# which the holes may be listed; the work of all layers is so many bits that are shifted. To list a tap takes as long as
+# to shift _LISTED.
+MOST_TAP_BITS, MOST_TAP_SPAN, MOST_TAP_WORK, _LISTED = 2**26, 2**20, 2**35, 2**12
+MOST_PADDING = 10**107
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ class Geometry:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("kernel_size", "stride", "dilation"):
-            bounded_integer(name, getattr(self, name), 1, 2**63)
+        _require_positive(kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
+        if abs(self.padding) > MOST_PADDING:
+            raise ValueError(f"padding must have at most 107 digits, got {shown(self.padding)}")
         if self.residual and (self.stride > 1 or self.transposed):
             raise ValueError(f"a residual layer must have stride 1, got {self.stride}")
 
@@ -159,6 +164,7 @@ def convolution(
     Raises:
         ValueError: if the channels cannot be divided into the groups.
     """
+    _require_positive(in_channels=in_channels, out_channels=out_channels, bins=bins)
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise ValueError(f"groups must divide the channels {in_channels} and {out_channels}, got {groups}")
     taps = time.kernel_size * (frequency.kernel_size if frequency else 1)
@@ -215,14 +221,20 @@ def gated_block(
 def chained_fields(geometries: Sequence[Geometry]) -> tuple[list[Field], Taps | None]:
     """The field after each layer, in terms of the input of the first, and the exact taps of the whole chain.
 
-    The fields are the hulls of the taps. Taps beyond ``MOST_TAP_BITS`` are None; the fields from there on are composed
-    as intervals, and may be wider where a layer reads only some of an interval of unequal phases.
+    The fields are the hulls of the taps. Taps beyond ``MOST_TAP_BITS``, or too costly, are None; the fields from there
+    on are composed as intervals, and may be wider where a layer reads only some of an interval of unequal phases.
     """
-    fields, field, taps = [], Field.identity(), Taps.identity()
+    if len(geometries) > MOST_LAYERS:
+        raise ValueError(f"expected at most {MOST_LAYERS:,} layers, got {len(geometries):,}")
+    fields: list[Field] = []
+    field, taps, work = Field.identity(), Taps.identity(), 0
     for geometry in geometries:
         field = field.then(geometry.field)
+        bits = field.outputs * field.receptive_field
+        work += geometry.paths * (bits + (geometry.stride * _LISTED if geometry.transposed else 0))
         if taps is not None:
-            taps = taps.then(geometry.taps()) if field.outputs * field.receptive_field <= MOST_TAP_BITS else None
+            few = bits <= MOST_TAP_BITS and work <= MOST_TAP_WORK and field.receptive_field <= MOST_TAP_SPAN
+            taps = taps.then(geometry.taps()) if few else None
             field = field if taps is None else taps.hull
         fields.append(field)
     return fields, taps

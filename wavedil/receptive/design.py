@@ -15,6 +15,7 @@ MOST_CYCLES = 8
 MOST_LAYERS = 64
 # About six minutes at 48 kHz. The inputs that a stack with holes reaches are counted one bit each.
 LARGEST_FIELD = 2**24
+LARGEST_KERNEL = 1024
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ def design(
     _require_positive(bytes_per_value=bytes_per_value)
     if sample_rate is not None:
         bounded_number("sample_rate", sample_rate, 0, 1e12, above=True)
+    if kernel_size > LARGEST_KERNEL:
+        raise ValueError(f"kernel_size must be at most {LARGEST_KERNEL:,} for a design, got {kernel_size:,}")
     if receptive_field > LARGEST_FIELD:
         raise ValueError(f"receptive_field must be at most {LARGEST_FIELD:,}, got {receptive_field:,}")
     if kernel_size == 1:

@@ -5,9 +5,9 @@ from typing import Literal, cast
 
 from wavedil.checks import bounded_integer, one_of
 from wavedil.receptive.answer import Answer
+from wavedil.receptive.arithmetic import MOST
 from wavedil.receptive.chain import answer_for
-from wavedil.receptive.description import Geometry, Layer, bins_after, convolution, gated_block
-from wavedil.receptive.dilations import MOST_LAYERS
+from wavedil.receptive.description import MOST_LAYERS, Geometry, Layer, bins_after, convolution, gated_block
 
 Padding = Literal["causal", "centred", "valid"]
 # One number for both axes, or (frequency, time), in the order of the axes.
@@ -95,7 +95,7 @@ def stack_layers(
     framing: tuple[int, int] | None = None,
 ) -> list[Layer]:
     """The layers of :func:`stack`, for whoever wants to add to them."""
-    _check(dilations, cycles=cycles, channels=channels, padding=padding, block=block)
+    _check(dilations, cycles=cycles, channels=channels, bins=bins, padding=padding, block=block)
     kernels = _each("kernel_size", kernel_size, len(dilations))
     steps = _each("strides", strides, len(dilations))
     aheads = _each("lookahead", lookahead, len(dilations))
@@ -137,11 +137,14 @@ def _along_time(kernel_size: int, stride: int, dilation: int, padding: Padding, 
     return Geometry(kernel_size, stride, dilation)
 
 
-def _check(dilations: Sequence[Size], *, cycles: int, channels: int, padding: str, block: str) -> None:
+def _check(
+    dilations: Sequence[Size], *, cycles: int, channels: int, bins: int | None, padding: str, block: str
+) -> None:
     if not dilations:
         raise ValueError("expected at least one dilation, got none")
     bounded_integer("cycles", cycles, 1, MOST_LAYERS)
-    bounded_integer("channels", channels, 1, 2**31)
+    for name, value in (("channels", channels), ("bins", 1 if bins is None else bins)):
+        bounded_integer(name, value, 1, MOST[name])
     if len(dilations) * cycles > MOST_LAYERS:
         raise ValueError(f"cycles: expected at most {MOST_LAYERS:,} layers in all, got {len(dilations) * cycles:,}")
     one_of("padding", padding, ("causal", "centred", "valid"))

@@ -8,7 +8,7 @@ the same shifts and sums multiply polynomials, so that they count the paths to e
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wavedil.receptive.arithmetic import Field
 
@@ -35,7 +35,7 @@ class Taps:
     outputs: int
     inputs: int
     firsts: tuple[int, ...]
-    masks: tuple[int, ...]
+    masks: tuple[int, ...] = field(repr=False)
     width: int = 1
 
     @classmethod
@@ -45,11 +45,8 @@ class Taps:
         for positions in sets:
             positions = list(positions)
             first = min(positions, default=0)
-            mask = 0
-            for position in positions:
-                mask = _merge(mask, 1 << width * (position - first), width)
             firsts.append(first)
-            masks.append(mask)
+            masks.append(_mask([position - first for position in positions], width))
         return cls(outputs, inputs, tuple(firsts), tuple(masks), width)
 
     @classmethod
@@ -135,6 +132,16 @@ class Taps:
     def reached(self, output: int) -> int:
         """How many inputs this output reads."""
         return self.masks[output % self.outputs].bit_count() if self.width == 1 else len(self.counts(output))
+
+
+def _mask(positions: Sequence[int], width: int) -> int:
+    """An integer with 1 added to the coefficient of each position, or of sets set."""
+    if width > 1:
+        return sum(1 << width * position for position in positions)
+    bits = bytearray(max(positions, default=0) // 8 + 1)
+    for position in positions:
+        bits[position // 8] |= 1 << position % 8
+    return int.from_bytes(bits, "little")
 
 
 def _merge(a: int, b: int, width: int) -> int:

@@ -1,6 +1,7 @@
 """Answers as a person reads them at a terminal."""
 
 import math
+import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -49,13 +50,23 @@ def text(answer: Answer, *, layers: Literal["some", "all", "none"] = "some", out
     if layers != "none" and answer.layers:
         parts.append(table(answer.layers, width=width, most=None if layers == "all" else _MOST_ROWS))
     if answer.verification is not None:
-        parts.append(_verified(answer.verification))
+        parts.append(_verified(answer.verification, answer.exact))
     notes = [textwrap.fill(f"note: {note}", width, subsequent_indent="  ") for note in answer.notes]
     return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
 
 
-def _verified(found: dict[str, Any]) -> str:
-    """What was measured, in a line."""
+def terminal_width() -> int:
+    """Columns of the terminal, 100 where there is none, and never fewer than a table needs."""
+    return max(shutil.get_terminal_size((100, 24)).columns, 60)
+
+
+def _verified(found: dict[str, Any], exact: bool) -> str:
+    """What was measured, in a line; of an upper bound, that it is no more."""
+    if not exact:
+        return (
+            f"measured: {_count(found['outputs'], 'output')} within the bound, on {_count(found['length'], 'sample')} "
+            "of input; whether less is read is not known"
+        )
     what = "input by input" if found["taps"] else "first and last input"
     return (
         f"verified: gradients of {_count(found['outputs'], 'output')} ({what}) and NaN probes of {found['probed']} "

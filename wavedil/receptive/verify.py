@@ -1,15 +1,18 @@
 """A computed receptive field held against two measurements of the very module: gradients and NaN."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from wavedil.receptive.arithmetic import Field
 from wavedil.receptive.measure import gradient_reach, nan_reach, reach_hull
+from wavedil.receptive.trace.conclusions import AXES
 from wavedil.receptive.trace.fields import Intervals, intervals
 from wavedil.receptive.trace.module import Trace, trace
 from wavedil.receptive.trace.program import Step
@@ -18,7 +21,6 @@ from wavedil.receptive.trace.program import Step
 _PHASES = 256
 # Phases that are probed with NaN, each by several runs of the module.
 _PROBED = 4
-_AXES = ("time", "frequency")
 
 
 class DisagreementError(ValueError):
@@ -50,7 +52,7 @@ class Verification:
 
 def verify_receptive_field(
     module: nn.Module,
-    example_input: Tensor | tuple[Any, ...],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     *,
     time_axis: int = -1,
     frequency_axis: int | None = None,
@@ -82,22 +84,13 @@ def verify_receptive_field(
     """
     if traced is None:
         traced = trace(module, example_input, time_axis=time_axis, frequency_axis=frequency_axis, output=output)
-    args = _inputs(traced)
     outputs = probed = 0
     notes: list[str] = []
-    for axis, field in enumerate(traced.fields):
-        where = intervals(traced.reach, axis, traced.lengths[axis])
-        places = [0] if where is None else _middle(field, where)
-        dim = traced.reach.ndim - 1 if where is None else where.dim
-        indices = [_index(dim, place, traced.reach.ndim, where is None) for place in places]
-        masks = gradient_reach(module, args, indices, output=traced.subject.output or None)
-        for place, mask in zip(places, masks, strict=True):
-            _compare(module, args, traced, axis, None if where is None else place, mask)
-        outputs += len(places)
-        if where is not None and math.isfinite(field.receptive_field):
-            for place, index in list(zip(places, indices, strict=True))[:_PROBED]:
-                notes += _probe(module, args, traced, axis, place, index)
-                probed += 1
+    for check in [_Check.of(traced, axis) for axis in range(len(traced.fields))]:
+        outputs += check.gradients()
+        for place in check.middle[:_PROBED] if math.isfinite(check.field.receptive_field) else []:
+            notes += check.probe(place)
+            probed += 1
     exact = all(taps is not None for taps in traced.taps)
     return Verification(traced.lengths[0], outputs, probed, exact, tuple(dict.fromkeys(notes)))
 
@@ -112,93 +105,173 @@ def _inputs(traced: Trace) -> tuple[Any, ...]:
     return tuple(args)
 
 
-def _middle(field: Field, where: Intervals) -> list[int]:
-    """Outputs of every phase, from the middle."""
-    first = max(len(where.starts) // 2 - field.outputs // 2, 0)
-    last = min(first + field.outputs, len(where.starts))
-    step = max(-(-field.outputs // _PHASES), 1)
-    return list(range(first, last, step))
+@dataclass(frozen=True)
+class _Check:
+    """One axis of a module, held against what was concluded of it.
 
+    Attributes:
+        module: gives the one tensor that was traced, with a batch.
+        args: its inputs.
+        traced: what was computed.
+        axis: 0 for time, 1 for frequency.
+    """
 
-def _index(dim: int, place: int, ndim: int, whole: bool) -> tuple[Any, ...]:
-    """An index of the output without its batch: all of it, or one place along a dimension."""
-    if whole or dim == 0:
-        return (...,)
-    return tuple(place if d == dim else slice(None) for d in range(1, ndim))
+    module: nn.Module
+    args: tuple[Any, ...]
+    traced: Trace
+    axis: int
 
+    @classmethod
+    def of(cls, traced: Trace, axis: int) -> "_Check":
+        where = traced.found.where(axis)
+        chosen = _Chosen(traced.subject.module, traced.subject.output, where is not None and where.dim == 0)
+        return cls(chosen, _inputs(traced), traced, axis)
 
-def _compare(
-    module: nn.Module, args: tuple[Any, ...], traced: Trace, axis: int, place: int | None, mask: Tensor
-) -> None:
-    """Hold the measured inputs of one output against the computed ones."""
-    hull = reach_hull(mask, traced.subject.axes[axis])
-    expected = expected_hull(traced, axis, place)
-    if hull != expected:
-        parting = _where_they_part(module, args, traced, axis)
-        output = "the output" if place is None else f"output {place}"
-        raise DisagreementError(
-            f"{_AXES[axis]}: {output} reads inputs {_span(expected)} as computed, {_span(hull)} as measured; {parting}"
-        )
-    taps = traced.taps[axis]
-    if taps is not None and place is not None:
-        along = mask.movedim(traced.subject.axes[axis], 0).reshape(traced.lengths[axis], -1).any(1)
-        measured = tuple(along.nonzero().flatten().tolist())
-        computed = taps.positions(place)
-        if measured != computed:
-            part = sorted(set(measured) ^ set(computed))
+    @property
+    def field(self) -> Field:
+        return self.traced.fields[self.axis]
+
+    @property
+    def number(self) -> int:
+        """The axis of the input."""
+        return self.traced.subject.axes[self.axis]
+
+    @property
+    def length(self) -> int:
+        return self.traced.lengths[self.axis]
+
+    @cached_property
+    def where(self) -> Intervals | None:
+        return self.traced.found.where(self.axis)
+
+    @cached_property
+    def middle(self) -> list[int]:
+        """Outputs of every phase, from the middle."""
+        if self.where is None:
+            return []
+        holding, outputs = self.traced.axes[self.axis].outputs, self.field.outputs
+        first = max(len(holding) // 2 - outputs // 2, 0)
+        return list(holding[first : first + outputs : max(-(-outputs // _PHASES), 1)])
+
+    def index(self, place: int) -> tuple[Any, ...]:
+        """An index of one place of the output without its batch."""
+        dim = 1 if self.where is None or self.where.dim == 0 else self.where.dim
+        return (*[slice(None)] * (dim - 1), place)
+
+    def gradients(self) -> int:
+        """Hold outputs from the middle, the first and the last against their gradients; how many from the middle."""
+        if self.where is None:
+            self._elements()
+            return 1
+        ends = sorted({0, len(self.where.starts) - 1} - set(self.middle))
+        places = [*self.middle, *ends]
+        masks = gradient_reach(self.module, self.args, [self.index(place) for place in places])
+        for place, mask in zip(places, masks, strict=True):
+            if place in ends:
+                self._compare_end(place, mask)
+            else:
+                self._compare(place, mask)
+        return len(self.middle)
+
+    def _elements(self) -> None:
+        """An output without such an axis: the whole, and single elements of it by what the walk says of them."""
+        planes = self.traced.reach.planes[2 * self.axis : 2 * self.axis + 2]
+        shape = self.traced.reach.shape[1:]
+        flat = {0, math.prod(shape) // 2, math.prod(shape) - 1} if math.prod(shape) > 1 else set()
+        indices = [tuple(int(i) for i in torch.unravel_index(torch.tensor(n), shape)) for n in sorted(flat)]
+        whole, *masks = gradient_reach(self.module, self.args, [(...,), *indices])
+        self._expect("the output", _hull(planes.flatten(1).amax(1)), whole)
+        for index, mask in zip(indices, masks, strict=True):
+            self._expect(f"element {list(index)} of the output", _hull(planes[(slice(None), 0, *index)]), mask)
+
+    def _expect(self, name: str, expected: tuple[int, int] | None, mask: Tensor) -> None:
+        hull = reach_hull(mask, self.number)
+        if hull != expected:
+            parting = _where_they_part(self.traced, self.axis, self.args)
             raise DisagreementError(
-                f"{_AXES[axis]}: output {place} reads {len(computed)} inputs as computed, {len(measured)} as measured; "
-                f"they part at input {part[0]}"
+                f"{AXES[self.axis]}: {name} reads inputs {_span(expected)} as computed, {_span(hull)} as measured; "
+                f"{parting}"
             )
 
+    def _compare_end(self, place: int, mask: Tensor) -> None:
+        """An output at an end may read padding: what the walk says of it counts."""
+        if self.where is not None:
+            pair = torch.stack([-self.where.starts[place], self.where.ends[place]])
+            self._expect(f"output {place}", _hull(pair), mask)
 
-def expected_hull(traced: Trace, axis: int, place: int | None) -> tuple[int, int] | None:
-    """First and last input that an output is computed to read within the traced length."""
-    field, length = traced.fields[axis], traced.lengths[axis]
-    if place is None:
-        planes = traced.reach.planes[2 * axis : 2 * axis + 2]
-        return int(-planes[0].max()), int(planes[1].max())
-    start, end = field.at(place)
-    return (int(max(start, 0)), int(min(end, length - 1))) if start <= end else None
+    def _compare(self, place: int, mask: Tensor) -> None:
+        self._expect(f"output {place}", self.expected(place), mask)
+        taps = self.traced.taps[self.axis]
+        if taps is None:
+            return
+        along = mask.movedim(self.number, 0).reshape(self.length, -1).any(1)
+        measured = set(along.nonzero().flatten().tolist())
+        computed = {i for i in taps.positions(place) if 0 <= i < self.length}
+        if measured != computed:
+            raise DisagreementError(
+                f"{AXES[self.axis]}: output {place} reads {len(computed)} inputs as computed, {len(measured)} as "
+                f"measured; they part at input {min(measured ^ computed)}"
+            )
+
+    def expected(self, place: int) -> tuple[int, int] | None:
+        """First and last input that an output is computed to read within the traced length."""
+        start, end = self.field.at(place)
+        return (int(max(start, 0)), int(min(end, self.length - 1))) if start <= end else None
+
+    def probe(self, place: int) -> list[str]:
+        """Hold NaN in the inputs of one output against what was computed."""
+        hull = self.expected(place)
+        start, end = (0, -1) if hull is None else hull
+        found = nan_reach(self.module, self.args, self.index(place), start, end, self.number)
+        name = f"{AXES[self.axis]}: output {place} reads inputs {_span(hull)} as computed"
+        if found.outside and found.outside_changes:
+            raise DisagreementError(f"{name}, but NaN and other numbers outside of these reach it")
+        if hull is not None and not (found.at_start and found.at_end):
+            missed = start if not found.at_start else end
+            raise DisagreementError(f"{name}, but NaN in input {missed} does not reach it")
+        return [f"{AXES[self.axis]}: NaN passes where it is multiplied by zero, numbers do not"] * found.outside
+
+
+class _Chosen(nn.Module):
+    """A module that gives the one tensor that was traced, with a batch of 1 before it if time lies along its batch."""
+
+    wraps = True
+
+    def __init__(self, module: nn.Module, output: int, along_batch: bool) -> None:
+        super().__init__()
+        self.inner = module
+        self.output = output
+        self.along_batch = along_batch
+        self.train(module.training)
+
+    def forward(self, *args: Any) -> Tensor:
+        tensors = [leaf for leaf in pytree.tree_leaves(self.inner(*args)) if isinstance(leaf, Tensor)]
+        return tensors[self.output][None] if self.along_batch else tensors[self.output]
+
+
+def _hull(pair: Tensor) -> tuple[int, int] | None:
+    """First and last input, of minus the first and the last as planes have them."""
+    return (int(-pair[0]), int(pair[1])) if float(-pair[0]) <= float(pair[1]) else None
 
 
 def _span(hull: tuple[int, int] | None) -> str:
     return "none" if hull is None else f"{hull[0]} to {hull[1]} ({hull[1] - hull[0] + 1} inputs)"
 
 
-def _probe(
-    module: nn.Module, args: tuple[Any, ...], traced: Trace, axis: int, place: int, index: tuple[Any, ...]
-) -> list[str]:
-    """Hold NaN in the inputs of one output against what was computed."""
-    hull = expected_hull(traced, axis, place)
-    start, end = (0, -1) if hull is None else hull
-    found = nan_reach(module, args, index, start, end, traced.subject.axes[axis], output=traced.subject.output or None)
-    name = f"{_AXES[axis]}: output {place} reads inputs {_span(hull)} as computed"
-    if found.outside and found.outside_changes:
-        raise DisagreementError(f"{name}, but NaN and other numbers outside of these reach it")
-    if hull is not None and not (found.at_start and found.at_end):
-        missed = start if not found.at_start else end
-        raise DisagreementError(f"{name}, but NaN in input {missed} does not reach it")
-    if found.outside:
-        return [f"{_AXES[axis]}: NaN passes where it is multiplied by zero, numbers do not"]
-    return []
-
-
-def _where_they_part(module: nn.Module, args: tuple[Any, ...], traced: Trace, axis: int) -> str:
+def _where_they_part(traced: Trace, axis: int, args: tuple[Any, ...]) -> str:
     """The first layer of which the computed field is not the measured one."""
     for path, step in _last_steps(traced.walk.steps).items():
         where = intervals(step.output, axis, traced.lengths[axis])
         if where is None or where.dim == 0:
             continue
         place = len(where.starts) // 2
-        index = _index(where.dim, place, step.output.ndim, whole=False)
+        index = (*[slice(None)] * (where.dim - 1), place)
         try:
-            mask = gradient_reach(_Inner(module, path), args, index)
+            mask = gradient_reach(_Inner(traced.subject.module, f"inner.{path}"), args, index)
         except (ValueError, LookupError):
             continue
         measured = reach_hull(mask, traced.subject.axes[axis])
-        start, end = float(where.starts[place]), float(where.ends[place])
-        computed = (int(start), int(end)) if start <= end else None
+        computed = _hull(torch.stack([-where.starts[place], where.ends[place]]))
         if measured != computed:
             return f"they part at layer {path} ({step.name}): {_span(computed)} computed, {_span(measured)} measured"
     return "no single layer shows it"
@@ -216,16 +289,18 @@ def _last_steps(steps: Sequence[Step]) -> dict[str, Step]:
 class _Inner(nn.Module):
     """What one of a module's layers gives, in the place of its output."""
 
+    wraps = True
+
     def __init__(self, module: nn.Module, path: str) -> None:
         super().__init__()
-        self.module = module
+        self.inner = module
         self.path = path
 
     def forward(self, *args: Any) -> Any:
         caught: list[Any] = []
-        handle = self.module.get_submodule(self.path).register_forward_hook(lambda *call: caught.append(call[2]))
+        handle = self.inner.get_submodule(self.path).register_forward_hook(lambda *call: caught.append(call[2]))
         try:
-            self.module(*args)
+            self.inner(*args)
         finally:
             handle.remove()
         return caught[-1]

@@ -5,7 +5,7 @@ numbers of any size: a thousand layers have more of them than a float can hold.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from wavedil.receptive.draw.figure import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Taps = Mapping[int, int] | Sequence[tuple[int, int]]
+Taps = Mapping[int, int] | Sequence[tuple[int, int]] | Set[int]
 
 # The scale is logarithmic where half of the bars would otherwise be lower than this part of the highest, or a number
 # comes near the largest float.
@@ -47,20 +47,22 @@ class _Column(NamedTuple):
 
 @dataclass(frozen=True)
 class _Histogram:
-    """Paths by offset, ascending; every number is positive."""
+    """Paths by offset, ascending; every number is positive. Where they are not counted, it is 1 and not shown."""
 
     paths: dict[int, int]
+    counted: bool
 
     @classmethod
     def of(cls, taps: Taps) -> "_Histogram":
-        paths = dict(sorted(dict(taps).items()))
+        counted = not isinstance(taps, Set)
+        paths = dict(sorted((dict.fromkeys(taps, 1) if isinstance(taps, Set) else dict(taps)).items()))
         for offset, count in paths.items():
             if count < 0:
                 raise ValueError(f"tap {offset}: the number of paths must be at least 0, got {count}")
         paths = {offset: count for offset, count in paths.items() if count}
         if not paths:
             raise ValueError("expected at least one sample that is read, got none")
-        return cls(paths)
+        return cls(paths, counted)
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -92,8 +94,10 @@ class _Histogram:
         return f"one output reads {read:,} of {span:,} samples, holes: {span - read:,} of {span:,}"
 
     @property
-    def centre(self) -> str:
-        """Where the paths lead when at most a fortieth of them is left out on either side."""
+    def centre(self) -> list[str]:
+        """Where the paths lead when at most a fortieth of them is left out on either side; nothing if not counted."""
+        if not self.counted:
+            return []
         total = sum(self.paths.values())
         ends = []
         for offsets in (self.paths, reversed(self.paths)):
@@ -104,14 +108,15 @@ class _Histogram:
                     ends.append(offset)
                     break
         first, last = ends
-        return f"95 % of the paths lead to the {last - first + 1:,} samples from {first:,} to {last:,}"
+        return [f"95 % of the paths lead to the {last - first + 1:,} samples from {first:,} to {last:,}"]
 
 
 def histogram_text(taps: Taps, width: int = 80, height: int = 8) -> str:
     """The histogram as terminal text; "x" below the axis marks a hole.
 
     Args:
-        taps: number of paths by offset, or pairs of both; offsets without a path are holes.
+        taps: number of paths by offset, or pairs of both, or a set of offsets, of which no paths are counted; offsets
+            without a path are holes.
         width: columns; of a wider field a column shows the largest of several samples.
         height: rows of the bars.
 
@@ -155,7 +160,7 @@ def histogram_text(taps: Taps, width: int = 80, height: int = 8) -> str:
         *([f"{margin}  {marks}"] if marks.strip() else []),
         f"{margin}  {first}" + (f" {last}".rjust(used - len(str(first))) if last > first else ""),
         histogram.summary,
-        histogram.centre,
+        *histogram.centre,
         *(["x: a hole"] if "x" in marks else []),
         *(["·: holes among the samples of a column"] if "·" in marks else []),
     ]
@@ -165,6 +170,8 @@ def histogram_text(taps: Taps, width: int = 80, height: int = 8) -> str:
 def _heading(histogram: _Histogram, columns: Sequence[_Column]) -> str:
     scale = " (log scale)" if histogram.logarithmic else ""
     samples = columns[0].samples
+    if not histogram.counted:
+        return "samples that are read" + (f", {samples:,} in a column" if samples > 1 else "")
     return f"paths to each sample{scale}" + (f", the largest of {samples:,} samples" if samples > 1 else "")
 
 
@@ -199,7 +206,8 @@ def save_histogram(
     largest of several, and tinted where there is a hole among them.
 
     Args:
-        taps: number of paths by offset, or pairs of both; offsets without a path are holes.
+        taps: number of paths by offset, or pairs of both, or a set of offsets, of which no paths are counted; offsets
+            without a path are holes.
         path: of a PNG or SVG.
         sample_rate: in Hz, for a second axis in milliseconds.
         mean: centre of the effective field, an offset; given with ``sigma``.
@@ -224,7 +232,7 @@ def save_histogram(
     _draw_bars(axes, histogram)
     if mean is not None and sigma:
         _draw_gaussian(axes, histogram, mean, sigma)
-    axes.set_title(f"{histogram.summary}\n{histogram.centre}", fontsize="medium")
+    axes.set_title("\n".join([histogram.summary, *histogram.centre]), fontsize="medium")
     axes.spines[["right", "top"]].set_visible(False)
     if sample_rate:
         import numpy as np
@@ -237,7 +245,7 @@ def save_histogram(
 
 
 def _draw_bars(axes: "Axes", histogram: _Histogram) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     columns = histogram.columns(_BARS)
     gap = 0.1 if len(columns) < 200 else 0  # thinner bars touch
@@ -247,7 +255,15 @@ def _draw_bars(axes: "Axes", histogram: _Histogram) -> None:
     for start, samples, _, largest in columns:
         edges += [start - 0.5 + gap, start - 0.5 + samples - gap]
         heights += [height(largest) if largest else floor, floor]
-    axes.stairs(heights[:-1], edges, baseline=floor, fill=True, color=BLUE, label="paths", zorder=2)
+    axes.stairs(
+        heights[:-1],
+        edges,
+        baseline=floor,
+        fill=True,
+        color=BLUE,
+        label="paths" if histogram.counted else "read",
+        zorder=2,
+    )
     if holes := [(start - 0.5, samples) for start, samples, read, _ in columns if read < samples]:
         whole = axes.get_xaxis_transform()  # from the bottom of the picture to its top
         # Snapped to pixels, holes that are thinner would make stripes that are not there.
@@ -255,7 +271,7 @@ def _draw_bars(axes: "Axes", histogram: _Histogram) -> None:
         axes.broken_barh(holes, (0, 1), transform=whole, **style)
     axis_of_samples(axes, *histogram.ends)
     axes.margins(y=0.05)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True) if histogram.counted else NullLocator())
     axes.set_ylabel(_heading(histogram, columns).replace(", ", ",\n"))
     if histogram.logarithmic:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{round(y)}}}$"))

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from wavedil.receptive.measure.gradient import gradient_reach, reach_hull
-from wavedil.receptive.measure.subject import copy_of, double_by_default, in_double, inputs_of, tensor_of
+from wavedil.receptive.measure.subject import double_by_default, in_double, inputs_of, tensor_of
+from wavedil.receptive.prepared import copy_of
 
 
 @dataclass(frozen=True)

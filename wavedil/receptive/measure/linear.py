@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from wavedil.receptive.failures import failures_named
 from wavedil.receptive.measure.dependences import Dependences
-from wavedil.receptive.measure.subject import copy_of, double_by_default, in_double
+from wavedil.receptive.measure.subject import double_by_default, in_double
+from wavedil.receptive.prepared import copy_of
 
 
 class Linearised:
@@ -39,7 +41,7 @@ class Linearised:
         self._mode = Dependences()
         with torch.no_grad():
             for parameter in self.module.parameters():
-                parameter.requires_grad_(False).abs_()
+                parameter.requires_grad_(False).copy_(parameter.abs())
                 parameter.masked_fill_((parameter == 0) | ~parameter.isfinite(), 1)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -53,5 +55,5 @@ class Linearised:
         """
         # Fresh tensors, as the module may write into its input.
         fresh = [pytree.tree_map(lambda value: self._mode.refreshed(in_double(value)), value) for value in inputs]
-        with double_by_default(), self._mode:
+        with failures_named(self.module, "measured in double precision"), double_by_default(), self._mode:
             return self.module(*fresh)

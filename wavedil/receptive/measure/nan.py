@@ -6,15 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wavedil.receptive.failures import failures_named
 from wavedil.receptive.measure.subject import (
     Index,
-    copy_of,
     double_by_default,
     element_of,
     in_double,
     inputs_of,
     tensor_of,
 )
+from wavedil.receptive.prepared import copy_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ def nan_reach(
     outside = (places < start) | (places > end)
 
     def run(x: Tensor) -> Tensor:
-        with double_by_default(), torch.no_grad():
-            result = copy_of(module).double().eval()(*inputs[:position], x.clone(), *inputs[position + 1 :])
+        twin = copy_of(module).double().eval()
+        with failures_named(module, "measured in double precision"), double_by_default(), torch.no_grad():
+            result = twin(*inputs[:position], x.clone(), *inputs[position + 1 :])
         return element_of(tensor_of(result, output), output_index)
 
     def reaches(where: Tensor) -> bool:

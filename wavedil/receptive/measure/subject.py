@@ -1,31 +1,14 @@
-"""The module that is measured: copied, so that the user's own is never touched, and its inputs and outputs found."""
+"""What is measured: the inputs and outputs of a module."""
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 Index = Any  # what indexes a tensor: an int, a slice, an ellipsis, or a tuple of them
-
-
-def copy_of(module: nn.Module) -> nn.Module:
-    """A deep copy on the CPU; of a compiled module, of what was compiled.
-
-    Raises:
-        ValueError: for a scripted module, whose code nothing can look into.
-    """
-    module = getattr(module, "_orig_mod", module)
-    for name, part in module.named_modules():
-        if isinstance(part, torch.jit.ScriptModule):
-            raise ValueError(f"{name or 'the module'} is scripted, expected a module that runs in Python")
-    # Tensors made by other tensors (the weight of an old-style weight norm) cannot be copied deeply.
-    tensors = [leaf for part in module.modules() for leaf in pytree.tree_leaves(vars(part)) if isinstance(leaf, Tensor)]
-    made = {id(tensor): tensor.detach().clone() for tensor in tensors if not tensor.is_leaf}
-    return copy.deepcopy(module, made).cpu()
 
 
 def inputs_of(example_input: Tensor | tuple[Any, ...]) -> tuple[list[Any], int]:

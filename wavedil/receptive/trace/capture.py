@@ -1,7 +1,6 @@
 """A module captured as a graph of operators, by ``torch.export``, with the constants in it."""
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -13,6 +12,8 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.modules import transformer
 
+from wavedil.receptive.failures import asks_for_values, failures_named
+from wavedil.receptive.trace.known import KnownValues
 from wavedil.receptive.trace.rules import RULES
 
 # Operators that take nothing but the shape, the type and the device of their argument.
@@ -25,16 +26,29 @@ SHAPE_ONLY = frozenset(_SHAPES.split())
 
 def capture(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
     """``torch.export`` in its own words of operators, without the fused paths that hide what attention reads."""
-    if any(not p.is_cpu for p in module.parameters()) or any(not b.is_cpu for b in module.buffers()):
-        module = copy.deepcopy(module).cpu()
-    try:
-        with quiet(), as_written(), torch.no_grad():
+    random = torch.random.fork_rng(devices=[])
+    with failures_named(module), attributes_kept(module), quiet(), as_written(), torch.no_grad(), random:
+        try:
             return torch.export.export(module, args, kwargs, strict=False)
-    except Exception as error:  # torch raises whatever the module's own code or its tracer does
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "data-dependent" in reason:
-            reason = f"its code asks for the values of a tensor: {reason}"
-        raise ValueError(f"{type(module).__name__} cannot be traced by torch.export: {reason}") from error
+        except Exception as error:
+            if not asks_for_values(error):
+                raise
+        # Most modules ask for no value, and are captured faster without any.
+        with KnownValues(module):
+            torch.manual_seed(0)
+            return torch.export.export(module, args, kwargs, strict=False)
+
+
+@contextlib.contextmanager
+def attributes_kept(module: nn.Module) -> Iterator[None]:
+    """What a module writes into its attributes while it is captured, tensors without values, is taken back."""
+    before = [(part, dict(vars(part))) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
 
 
 @contextlib.contextmanager
@@ -144,10 +158,10 @@ def constants_of(exported: ExportedProgram, inputs: Sequence[Any]) -> dict[str, 
 
 def positive(parameter: Tensor) -> Tensor:
     """A parameter's absolute values, ones for zeros."""
-    if not parameter.is_floating_point():
+    if not (parameter.is_floating_point() or parameter.is_complex()):
         return parameter
     size = parameter.abs()
-    return torch.where(size > 0, size, 1.0).nan_to_num(1.0)
+    return torch.where(size > 0, size, 1.0).nan_to_num(1.0).to(parameter.dtype)
 
 
 def bind(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:

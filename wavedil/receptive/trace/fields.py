@@ -30,6 +30,20 @@ class Intervals:
     ends: Tensor
 
     @property
+    def travel(self) -> float:
+        """Inputs by which the field moves from one side of the tensor to the other."""
+        read = self.ends > NOTHING
+        if not bool(read.any()):
+            return 0.0
+        starts, ends = self.starts[read], self.ends[read]
+        return float(max(starts.max() - starts.min(), ends.max() - ends.min()))
+
+    @property
+    def hop(self) -> int:
+        """Inputs from one position to the next, roughly."""
+        return max(math.ceil(self.travel / max(len(self.starts) - 1, 1)), 1)
+
+    @property
     def width(self) -> float:
         """Inputs from the first to the last that a position away from either end reads."""
         quarter = len(self.starts) // 4
@@ -40,31 +54,34 @@ class Intervals:
 def intervals(reach: Reach, axis: int, length: int) -> Intervals | None:
     """Intervals along the dimension in which the field moves on the most; None if it does not move.
 
+    A way that is short beside the input counts where it is even, as that of an output which is cut to a few samples:
+    channels that read different inputs are no axis of time.
+
     Args:
         reach: with the planes of intervals.
         axis: which axis of the input.
         length: of that axis.
     """
     planes = compact(reach.planes[2 * axis : 2 * axis + 2])
-    best: Intervals | None = None
-    for d in [d for d in range(reach.ndim) if planes.shape[1 + d] > 1]:
-        edges = planes.movedim(1 + d, 1).reshape(2, planes.shape[1 + d], -1).amax(-1).double()
-        found = Intervals(d, -edges[0], edges[1])
-        if best is None or _travel(found) > _travel(best):
-            best = found
-    return best if best is not None and _travel(best) > length / 4 else None
+    found = [along(reach, axis, d) for d in range(reach.ndim) if planes.shape[1 + d] > 1]
+    far = [one for one in found if one.travel > length / 4]
+    return max(far or [one for one in found if _is_even(one)], key=lambda one: one.travel, default=None)
 
 
-def _travel(found: Intervals) -> float:
-    """Inputs by which the field moves from one side of the tensor to the other."""
-    read = found.ends > NOTHING
-    if not bool(read.any()):
-        return 0.0
-    starts, ends = found.starts[read], found.ends[read]
-    return float(max(starts.max() - starts.min(), ends.max() - ends.min()))
+def along(reach: Reach, axis: int, dim: int) -> Intervals:
+    """Intervals along one dimension, each the hull over all others."""
+    planes = compact(reach.planes[2 * axis : 2 * axis + 2]).movedim(1 + dim, 1)
+    edges = planes.reshape(2, planes.shape[1], -1).amax(-1).double().expand(2, reach.shape[dim])
+    return Intervals(dim, -edges[0], edges[1])
 
 
-def inner(found: Intervals, length: int, width: float, margin: float) -> Tensor:
+def _is_even(found: Intervals) -> bool:
+    everywhere = torch.ones(len(found.starts), dtype=torch.bool)
+    flipped = Intervals(found.dim, found.starts.flip(0), found.ends.flip(0))
+    return any(fitted(one, everywhere) or of_one_side(one, math.inf) for one in (found, flipped))
+
+
+def inner(found: Intervals, length: float, width: float, margin: float) -> Tensor:
     """Which outputs see nothing of either side.
 
     Args:
@@ -124,13 +141,14 @@ def _period(first: int, outputs: int, inputs: int, starts: Tensor, ends: Tensor)
     return Field(outputs, inputs, tuple(a for a, _ in exact), tuple(b for _, b in exact))
 
 
-def of_one_side(found: Intervals, length: int) -> Field | None:
+def of_one_side(found: Intervals, length: float) -> Field | None:
     """The field of outputs that read the whole past: only their ends move."""
     read = found.starts[found.ends > NOTHING]
     if len(read) == 0 or not bool((read == read[0]).all()):
         return None
     ends = Intervals(found.dim, found.ends, found.ends)
-    field = fitted(ends, inner(ends, length, 1, length / 4))
+    everywhere = torch.ones(len(found.ends), dtype=torch.bool)
+    field = fitted(ends, inner(ends, length, 1, length / 4)) or fitted(ends, everywhere)
     if field is None:
         return None
     return Field(field.outputs, field.inputs, (-math.inf,) * field.outputs, field.ends)
@@ -140,6 +158,32 @@ def of_everything(stride: Fraction) -> Field:
     """The field of outputs that read all there is."""
     outputs = stride.denominator
     return Field(outputs, stride.numerator, (-math.inf,) * outputs, (math.inf,) * outputs)
+
+
+def of_longest_run(found: Intervals) -> tuple[Field, int, int] | None:
+    """The field of the most outputs in a row that follow each other evenly, and the first and the last of them."""
+    moves, others = found.starts.diff(), found.ends.diff()
+    even = (moves == others) & (moves >= 1) & moves.isfinite()
+    values, counts = torch.where(even, moves, -1.0).unique_consecutive(return_counts=True)
+    best = int(torch.where(values >= 1, counts, 0).argmax())
+    first = int(counts[:best].sum())
+    last = first + int(counts[best])
+    inside = torch.zeros(len(found.starts), dtype=torch.bool)
+    inside[first : last + 1] = bool(even.any())
+    field = fitted(found, inside)
+    return None if field is None else (field, first, last)
+
+
+def renumbered(field: Field, by: int) -> Field:
+    """The same field for outputs of which output 0 becomes output ``by``."""
+    pairs = [field.at(phase - by) for phase in range(field.outputs)]
+    return Field(field.outputs, field.inputs, tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+
+
+def renumbered_taps(taps: Taps, by: int) -> Taps:
+    """Likewise."""
+    pairs = [taps.at(phase - by) for phase in range(taps.outputs)]
+    return Taps(taps.outputs, taps.inputs, tuple(first for first, _ in pairs), tuple(mask for _, mask in pairs))
 
 
 def seeds(field: Field, length: int) -> list[int]:

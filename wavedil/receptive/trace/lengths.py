@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from wavedil.receptive.trace.fields import Intervals, fitted, inner, intervals
+from wavedil.receptive.trace.fields import Intervals, along, fitted, inner, intervals
 from wavedil.receptive.trace.program import Program, Walk
 from wavedil.receptive.trace.reach import Reach
 from wavedil.receptive.trace.subject import Subject, interval_seed
@@ -35,6 +35,9 @@ class Attempt:
         growing: axes along which it reads more of a longer input.
         wider: axes along which it read more of this input than of the shorter one before.
         hops: inputs for each output, as far as a longer input has shown it.
+        cuts: which share of the outputs that a cut leaves out lies before the first one, 1 for the last so many of
+            any input; None where nothing is cut off, as far as a longer input has shown it.
+        stretched: axes along which it spreads as many outputs over a longer input.
         slow: a longer input takes longer to capture: recurrent layers, and loops over time.
     """
 
@@ -45,6 +48,8 @@ class Attempt:
     growing: tuple[bool, ...]
     wider: tuple[bool, ...]
     hops: tuple[Fraction | None, ...]
+    cuts: tuple[float | None, ...]
+    stretched: tuple[bool, ...]
     slow: bool
 
     @cached_property
@@ -80,17 +85,41 @@ class Attempt:
             max(whole if place is None else place.width, 1.0) for whole, place in zip(wholes, self.places, strict=True)
         ]
 
+    def where(self, axis: int) -> Intervals | None:
+        """The intervals of the output along the dimension in which it moves along an axis; None if it does not."""
+        place, length = self.places[axis], self.lengths[axis]
+        found = intervals(self.reach, axis, length)
+        if place is not None and (found is None or place.travel <= length / 4):  # padding hides how it moves
+            return along(self.reach, axis, place.dim)
+        dim = self.subject.axes[axis] % max(self.reach.ndim, 1)
+        if found is None and self.reach.ndim == self.subject.example.ndim and self.reach.varies(dim):
+            return along(self.reach, axis, dim)  # unevenly, where the input has this axis
+        return found
+
     def hop(self, axis: int) -> int:
         """Inputs for each output, roughly."""
         place = self.places[axis]
-        return 1 if place is None else max(math.ceil(self.lengths[axis] / len(place.starts)), 1)
+        return 1 if place is None else place.hop
+
+    def seems_cut(self, axis: int) -> bool:
+        """Whether more of the input goes unread than padding accounts for, and no other length has been seen."""
+        place = self.places[axis]
+        if place is None or self.fixed[axis] or self.growing[axis] or self.stretched[axis]:
+            return False
+        if self.hops[axis] is not None or self.cuts[axis] is not None:
+            return False
+        return self.lengths[axis] - place.travel > 2 * self.widths[axis] + place.hop
 
     def need(self, axis: int) -> int:
         """The length at which enough outputs are sure to see nothing of either end."""
         length, width = self.lengths[axis], self.widths[axis]
+        if (self.cuts[axis] is not None or self.stretched[axis]) and self.hops[
+            axis
+        ] is None:  # a longer input gives no more outputs
+            return math.ceil(2 * width) + _MARGIN
         need = math.ceil(2 * width) + _MARGIN * self.hop(axis)
         place = self.places[axis]
-        if length < need or place is None:
+        if length < need or place is None or self.seems_cut(axis):
             return need
         field = fitted(place, inner(place, length, width, width))
         if field is not None and 1 in field.stride.as_integer_ratio():
@@ -112,7 +141,8 @@ def output_of(walk: Walk, subject: Subject) -> Reach:
     """
     tensors = [value for value in walk.outputs if isinstance(value, Reach | Tensor)]
     if not 0 <= subject.output < len(tensors):
-        raise ValueError(f"output: the module gives {len(tensors)} tensors, got {subject.output}")
+        gives = {0: "no tensor", 1: "1 tensor"}.get(len(tensors), f"{len(tensors)} tensors")
+        raise ValueError(f"output: the module gives {gives}, got {subject.output}")
     reach = tensors[subject.output]
     if not isinstance(reach, Reach):
         raise ValueError(f"{type(subject.module).__name__}: its output does not depend on the input")
@@ -128,12 +158,14 @@ def attempt(subject: Subject) -> Attempt:
     program = Program(subject.module, subject.args)
     walk = _walk(program, subject, interval_seed(subject, endless=True))
     none = (False,) * len(subject.axes)
-    return Attempt(subject, program, output_of(walk, subject), none, none, none, (None,) * len(none), _recurs(subject))
+    unseen = (None,) * len(none)
+    output = output_of(walk, subject)
+    return Attempt(subject, program, output, none, none, none, unseen, unseen, none, slow=_recurs(subject))
 
 
 def settled(subject: Subject) -> Attempt:
     """The module captured at a length at which each axis shows its whole field, or is seen to have none."""
-    found = _first(subject)
+    found = _of_one_row(_first(subject))
     if found.program.divides:
         found = _lengthen(found, list(range(len(subject.axes))))
     for _ in range(12):
@@ -145,7 +177,8 @@ def settled(subject: Subject) -> Attempt:
         if not short:
             break
         found = _lengthen(found, short)
-    return found
+    cut = [i for i in range(len(found.lengths)) if found.seems_cut(i)]
+    return _lengthen(found, cut) if cut else found
 
 
 def _recurs(subject: Subject) -> bool:
@@ -171,6 +204,23 @@ def _first(subject: Subject) -> Attempt:
             except ValueError:
                 shorter *= 2
     return attempt(subject)
+
+
+def _of_one_row(found: Attempt) -> Attempt:
+    """With a batch of 1, where rows of the batch and places in time may have become rows of one matrix."""
+    batch, rows = found.subject.example.shape[0], found.endless.shape[:1]
+    if (
+        -found.subject.example.ndim in found.subject.axes
+        or batch == 1
+        or not rows
+        or rows[0] == batch
+        or rows[0] % batch
+    ):
+        return found
+    try:
+        return attempt(found.subject.of_one_row())
+    except ValueError:
+        return found
 
 
 def _lengthen(found: Attempt, short: list[int]) -> Attempt:
@@ -216,7 +266,33 @@ def _compared(shorter: Attempt, longer: Attempt, refused: set[int]) -> Attempt:
         growing=tuple(shorter.growing[i] or (wider[i] and _grows(shorter, longer, i)) for i in axes),
         wider=wider,
         hops=tuple(_measured_hop(shorter, longer, i) for i in axes),
+        cuts=tuple(_cut(shorter, longer, i) for i in axes),
+        stretched=tuple(_stretches(shorter, longer, i) for i in axes),
     )
+
+
+def _cut(shorter: Attempt, longer: Attempt, axis: int) -> float | None:
+    """Which share of what a cut leaves out lies before the first output, from how far the ends of the output moved."""
+    inputs = longer.lengths[axis] - shorter.lengths[axis]
+    if not inputs:
+        return shorter.cuts[axis]
+    a, b = shorter.places[axis], longer.places[axis]
+    if a is None or b is None or a.dim != b.dim:
+        return None
+    left, right = float(b.ends[0] - a.ends[0]), inputs - float(b.ends[-1] - a.ends[-1])
+    if left + right > inputs / 8:  # not so where either end read nothing
+        return left / (left + right)
+    return None
+
+
+def _stretches(shorter: Attempt, longer: Attempt, axis: int) -> bool:
+    """Whether as many outputs lie further apart in a longer input."""
+    if longer.lengths[axis] == shorter.lengths[axis]:
+        return shorter.stretched[axis]
+    a, b = shorter.places[axis], longer.places[axis]
+    if a is None or b is None or a.dim != b.dim or len(a.ends) != len(b.ends):
+        return False
+    return float((b.ends[-1] - b.ends[0]) - (a.ends[-1] - a.ends[0])) > 0
 
 
 def _grows(shorter: Attempt, longer: Attempt, axis: int) -> bool:

@@ -1,31 +1,29 @@
 """The receptive field of any module, from its graph."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from wavedil.receptive.answer import Answer, Axes, Axis
 from wavedil.receptive.arithmetic import Field
+from wavedil.receptive.prepared import unregistered_notes
 from wavedil.receptive.taps import Taps
+from wavedil.receptive.trace.bounds import bound_notes
 from wavedil.receptive.trace.capture import one_thread
+from wavedil.receptive.trace.conclusions import Conclusion, concluded
 from wavedil.receptive.trace.costs import cost_rows
-from wavedil.receptive.trace.fields import fitted, inner, intervals, of_everything, of_one_side, seeds, taps_from
+from wavedil.receptive.trace.fields import renumbered, renumbered_taps
 from wavedil.receptive.trace.lengths import Attempt, settled
 from wavedil.receptive.trace.program import Walk
-from wavedil.receptive.trace.reach import NOTHING, Reach
-from wavedil.receptive.trace.subject import Subject, set_seed, subject_of
-
-# Elements of the planes of one tensor with which exact taps are still looked for.
-_TAP_BUDGET = 1 << 27
+from wavedil.receptive.trace.reach import Reach
+from wavedil.receptive.trace.subject import Subject, subject_of
 
 
 def receptive_field(
     module: nn.Module,
-    example_input: Tensor | tuple[Any, ...],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     *,
     time_axis: int = -1,
     frequency_axis: int | None = None,
@@ -42,7 +40,8 @@ def receptive_field(
 
     Args:
         module: any module; it is not changed.
-        example_input: a tensor, or a tuple of the positional inputs, of which the first tensor is traced. Layout
+        example_input: a tensor, or a tuple of the positional inputs, or a dict of inputs by name, of which the first
+            tensor is traced. Layout
             ``(batch, channels, time)`` or ``(batch, channels, frequency, time)``, unless the axes are given.
         time_axis: of the input.
         frequency_axis: of the input; None takes the axis before time, if there are four.
@@ -73,7 +72,7 @@ def receptive_field(
         allow_unknown=allow_unknown,
         taps=taps,
     )
-    return answer_of(traced, module, sample_rate)
+    return answer_of(traced, sample_rate)
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,25 @@ class Trace:
 
     Attributes:
         found: the walk, at the length at which it was read.
-        fields: of each axis.
-        taps: of each axis, where they are known.
+        axes: what was concluded along each axis.
         notes: what a reader must know.
+        exact: whether the fields are what is read, and not only an upper bound.
     """
 
     found: Attempt
-    fields: tuple[Field, ...]
-    taps: tuple[Taps | None, ...]
+    axes: tuple[Conclusion, ...]
     notes: tuple[str, ...]
+    exact: bool
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Of each axis, for the outputs as the module gives them at this length."""
+        return tuple(axis.field for axis in self.axes)
+
+    @property
+    def taps(self) -> tuple[Taps | None, ...]:
+        """Of each axis, likewise, where they are known."""
+        return tuple(axis.taps for axis in self.axes)
 
     @property
     def subject(self) -> Subject:
@@ -116,7 +125,7 @@ class Trace:
 @one_thread()
 def trace(
     module: nn.Module,
-    example_input: Tensor | tuple[Any, ...],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     *,
     time_axis: int = -1,
     frequency_axis: int | None = None,
@@ -127,21 +136,19 @@ def trace(
     """:func:`receptive_field` with everything that it was computed from."""
     subject = subject_of(module, example_input, time_axis, frequency_axis, output, allow_unknown)
     found = settled(subject)
-    notes = list(_training_notes(module))
+    notes = [*unregistered_notes(module), *_training_notes(subject.module.inner)]
     notes += [f"unknown {name}: taken to read everything" for name in found.walk.unknown]
-    fields = []
-    for axis in range(len(subject.axes)):
-        field, note = _field(found, axis)
-        fields.append(field)
-        notes += [note] if note else []
-    exact = [_taps(found, axis, field) if taps else None for axis, field in enumerate(fields)]
-    return Trace(found, tuple(fields), tuple(exact), tuple(notes))
+    axes = [concluded(found, axis, taps=taps) for axis in range(len(subject.axes))]
+    bounds = bound_notes(found.walk.steps)
+    notes += [note for axis in axes for note in axis.notes] + bounds
+    return Trace(found, tuple(axes), tuple(notes), exact=not bounds and not found.walk.unknown)
 
 
 @one_thread()
-def answer_of(traced: Trace, module: nn.Module, sample_rate: float | None) -> Answer:
+def answer_of(traced: Trace, sample_rate: float | None) -> Answer:
     """The answer of a trace."""
-    axes = [Axis.of(field, taps) for field, taps in zip(traced.fields, traced.taps, strict=True)]
+    module = traced.subject.module.inner
+    axes = [_axis(found) for found in traced.axes]
     rows = cost_rows(traced.walk.steps, traced.lengths, module)
     states = [row.state_values for row in rows]
     state = None if any(value is None for value in states) else sum(value or 0 for value in states)
@@ -155,83 +162,14 @@ def answer_of(traced: Trace, module: nn.Module, sample_rate: float | None) -> An
         macs_per_sample=sum(row.macs_per_sample or 0.0 for row in rows),
         sample_rate=sample_rate,
         notes=traced.notes,
+        exact=traced.exact,
     )
 
 
-def _field(found: Attempt, axis: int) -> tuple[Field, str | None]:
-    """The field along an axis and, where something is to be said of it, what."""
-    length, name = found.lengths[axis], ("time", "frequency")[axis]
-    where = intervals(found.reach, axis, length)
-    if where is None:
-        return _of_one_place(found, axis, name)
-    fixed, width = found.fixed[axis], found.widths[axis]
-    note = f"{name}: the module could not be traced at a greater length than {length}" if fixed else None
-    if found.program.divides and not fixed and found.hops[axis] is None:
-        note = f"{name}: the module makes {len(where.starts)} outputs of any input, here of {length}"
-    if not found.growing[axis]:
-        place = found.places[axis]
-        if fixed and place is not None and place.dim == where.dim:  # no room to stay far away from the ends
-            inside = inner(place, length, width, width / 2)
-        else:
-            inside = inner(where, length, width, width)
-        field = fitted(where, inside)
-        if field is not None:
-            widest = float((where.ends - where.starts).max()) + 1
-            if widest > field.receptive_field:
-                note = f"{name}: the outputs at the ends read up to {widest:.0f} inputs, as of circular padding"
-            return field, note
-        if not fixed:
-            raise ValueError(
-                f"{name}: the fields of neighbouring outputs are not alike, as those of a flipped or permuted signal "
-                "are not: there is no one receptive field"
-            )
-    return of_one_side(where, length) or of_everything(_stride(found, axis)), note
-
-
-def _stride(found: Attempt, axis: int) -> Fraction:
-    """Inputs between outputs that read everything: those of an operator before, with as many, that does not."""
-    length = found.lengths[axis]
-    for step in reversed(found.walk.steps):
-        where = intervals(step.output, axis, length)
-        if where is not None and len(where.starts) in found.reach.shape:
-            field = fitted(where, inner(where, length, where.width, where.width)) or of_one_side(where, length)
-            if field is not None:
-                return field.stride
-    return found.hops[axis] or Fraction(length, max(found.reach.shape)).limit_denominator(10_000)
-
-
-def _of_one_place(found: Attempt, axis: int, name: str) -> tuple[Field, str | None]:
-    """The field of an output that has no place along the axis: a pooled one, or the last of a signal."""
-    length = found.lengths[axis]
-    planes = found.reach.planes[2 * axis : 2 * axis + 2]
-    start, end = -float(planes[0].max()), float(planes[1].max())
-    if start > end:
-        raise ValueError(f"{name}: the output does not depend on the input")
-    if found.growing[axis] and found.hops[axis] is not None:
-        return of_everything(_stride(found, axis)), None
-    note = f"{name}: the output has no such axis"
-    if found.growing[axis] or found.fixed[axis]:
-        return of_everything(Fraction(1)), f"{note}, it reads all of the input"
-    offset = int(end)
-    return Field(1, 1, (int(start) - offset,), (0,)), f"{note}, it reads inputs {int(start)} to {offset} of {length}"
-
-
-def _taps(found: Attempt, axis: int, field: Field) -> Taps | None:
-    """The exact taps along an axis, if they are finite and few enough to be looked for."""
-    length = found.lengths[axis]
-    where = intervals(found.reach, axis, length)
-    if math.inf in (-field.starts[0], field.ends[0]) or where is None or found.fixed[axis]:
-        return None
-    if field.inputs * length * math.prod(found.lengths) // length > _TAP_BUDGET:
-        return None
-    positions = seeds(field, length)
-    each = max(_TAP_BUDGET // 8 // math.prod(found.lengths), 1)
-    rows = []
-    for first in range(0, len(positions), each):
-        seed = set_seed(found.subject, axis, positions[first : first + each])
-        planes = found.reach_from(seed).planes
-        rows.append(planes.amax([1 + i for i in range(planes.ndim - 1) if i != where.dim]) > NOTHING)
-    return taps_from(torch.cat(rows), positions, field)
+def _axis(found: Conclusion) -> Axis:
+    """What is answered along an axis, its outputs counted as the answer counts them."""
+    taps = None if found.taps is None else renumbered_taps(found.taps, found.number)
+    return Axis.of(renumbered(found.field, found.number), taps)
 
 
 def _training_notes(module: nn.Module) -> list[str]:

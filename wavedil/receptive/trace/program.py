@@ -1,15 +1,18 @@
 """The graph of a module, and the walk that carries dependences through it."""
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
+from wavedil.receptive.failures import TORCH
 from wavedil.receptive.trace.capture import (
     SHAPE_ONLY,
     bind,
@@ -23,6 +26,9 @@ from wavedil.receptive.trace.capture import (
 from wavedil.receptive.trace.reach import Reach, reaches
 from wavedil.receptive.trace.rules import RULES, Call
 from wavedil.receptive.trace.rules.movement import everything
+
+# Where functions of a graph come from that compute sizes, or take one of several.
+_OF_NUMBERS = ("_operator", "builtins", "math", "torch", "torch.fx.experimental.symbolic_shapes")
 
 
 class UnknownOperatorError(ValueError):
@@ -162,6 +168,9 @@ class _Walker:
         if isinstance(target, torch._ops.HigherOrderOperator):
             return self._nested(node, args)
         if not isinstance(target, torch._ops.OpOverload):
+            if getattr(target, "__module__", "") not in _OF_NUMBERS:
+                place = f"{getattr(target, '__name__', target)} in {module_path(node) or 'the module itself'}"
+                raise UnknownOperatorError(f"operator {place}: what it reads is not known{line_of(node)}")
             return target(*args, **kwargs)
         bound = bind(target, args, kwargs)
         if not reaches(*bound.values()):
@@ -170,21 +179,24 @@ class _Walker:
         name, path = op_name(target), module_path(node)
         shapes = _shapes(node.meta.get("val"))
         if any(not isinstance(size, int) for shape in _each(shapes) for size in shape):
+            shapes = _shapes_without_values(node, args, kwargs)
+        if shapes is None and isinstance(node.meta.get("val"), Tensor):
             place = f"operator {name} in {path or 'the module itself'}"
-            raise UnknownOperatorError(f"{place}: the size of what it gives depends on the values of the input")
+            said = "the size of what it gives depends on the values of the input"
+            raise UnknownOperatorError(f"{place}: {said}{line_of(node)}")
         call = Call(name, bound, shapes, target)
         if name in SHAPE_ONLY:
             return _constant_like(target, bound, node.meta.get("val"))
         if shapes is None:  # an assertion: gives nothing
             return None
-        result = self._ruled(call, path)
+        result = self._ruled(call, path, line_of(node))
         _check_shapes(result, shapes, name, path)
         if self.keep_steps:
             first = result[0] if isinstance(result, list) else result
             self.found.steps.append(Step(path, name, call, first))
         return result
 
-    def _ruled(self, call: Call, path: str) -> Any:
+    def _ruled(self, call: Call, path: str, line: str) -> Any:
         place, failure = f"operator {call.name} in {path or 'the module itself'}", None
         if call.name in RULES:
             try:
@@ -194,7 +206,7 @@ class _Walker:
         if not self.allow_unknown:
             reason = f" ({type(failure).__name__}: {failure})" if failure else ""
             raise UnknownOperatorError(
-                f"{place}: what it reads is not known{reason}; allow_unknown takes it to read everything"
+                f"{place}: what it reads is not known{reason}; allow_unknown takes it to read everything{line}"
             ) from failure
         if place not in self.found.unknown:
             self.found.unknown.append(place)
@@ -206,7 +218,8 @@ class _Walker:
         name = str(node.target)
         if len(graphs) != 1:
             place = f"operator {name} in {module_path(node) or 'the module itself'}"
-            raise UnknownOperatorError(f"{place}: what it reads depends on the values, which a trace does not know")
+            said = "what it reads depends on the values, which a trace does not know"
+            raise UnknownOperatorError(f"{place}: {said}{line_of(node)}")
         inner = graphs[0]
         inputs = list(args[list(args).index(inner) + 1 :])
         names = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
@@ -220,7 +233,38 @@ def module_path(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
     path = path.removeprefix("L['self']").removeprefix("L__self__").lstrip(".")
+    path = path.removeprefix("inner").lstrip(".")  # of Flat
     return path.replace("slice(None, None, None)", "").split("@")[0]
+
+
+def line_of(node: fx.Node) -> str:
+    """File and line of the user's code that a node comes from, in brackets; nothing where they are not known."""
+    places = re.findall(r'File "(.+?)", line (\d+)', node.meta.get("stack_trace") or "")
+    own = [(Path(file), line) for file, line in places if not Path(file).is_relative_to(TORCH)]
+    return f" ({own[-1][0].name}:{own[-1][1]})" if own else ""
+
+
+def _shapes_without_values(node: fx.Node, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The shapes that an operator gives whatever the values of the input are; None where they depend on these."""
+    found = []
+    for fill in (torch.zeros, torch.ones):
+        pairs = zip(node.args, args, strict=True)
+        plain = [_stand_in(argument, value, fill) for argument, value in pairs]
+        named = {name: _stand_in(node.kwargs[name], value, fill) for name, value in kwargs.items()}
+        try:
+            with torch.no_grad():
+                found.append(_shapes(cast(Callable[..., Any], node.target)(*plain, **named)))
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            return None
+    return found[0] if found[0] == found[1] else None
+
+
+def _stand_in(argument: Any, value: Any, fill: Callable[..., Tensor]) -> Any:
+    if isinstance(value, Reach):
+        return fill(value.shape, dtype=argument.meta["val"].dtype)
+    if isinstance(value, list | tuple):
+        return [_stand_in(a, v, fill) for a, v in zip(argument, value, strict=True)]
+    return value
 
 
 def _constant_like(target: Callable[..., Any], bound: dict[str, Any], example: Any) -> Any:

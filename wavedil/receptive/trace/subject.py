@@ -1,6 +1,6 @@
 """What is traced: a module with its inputs, at one length or another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from wavedil.receptive.failures import failures_named
+from wavedil.receptive.prepared import Flat, copy_of, made
 from wavedil.receptive.trace.reach import NOTHING, Reach, spread
 
 
@@ -16,15 +18,15 @@ class Subject:
     """What is traced: a module, its inputs and which axes of the first are followed.
 
     Attributes:
-        module: the module.
-        args: its positional inputs.
+        module: a copy of the module, which gives its tensors one by one.
+        args: its inputs.
         position: which of them is followed.
         axes: time and, for spectrograms, frequency.
         output: which of the module's tensors.
         allow_unknown: take unknown operators to read everything.
     """
 
-    module: nn.Module
+    module: Flat
     args: tuple[Any, ...]
     position: int
     axes: tuple[int, ...]
@@ -59,6 +61,12 @@ class Subject:
             args.append(arg)
         return replace(self, args=tuple(args))
 
+    def of_one_row(self) -> "Subject":
+        """The same with a batch of 1."""
+        batch = self.example.shape[0]
+        cut = (arg[:1] if isinstance(arg, Tensor) and arg.ndim and arg.shape[0] == batch else arg for arg in self.args)
+        return replace(self, args=tuple(cut))
+
     def shortened(self, length: int) -> "Subject":
         """The same with the first so many inputs in time."""
         axis, whole = self.axes[0], self.example.shape[self.axes[0]]
@@ -69,7 +77,7 @@ class Subject:
 
 def subject_of(
     module: nn.Module,
-    example_input: Tensor | tuple[Any, ...],
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     time_axis: int,
     frequency_axis: int | None,
     output: int,
@@ -80,7 +88,9 @@ def subject_of(
     Raises:
         ValueError: if there is no tensor among the inputs, or it has not got the axes.
     """
-    args = example_input if isinstance(example_input, tuple) else (example_input,)
+    names = tuple(example_input) if isinstance(example_input, Mapping) else None
+    given = tuple(example_input.values()) if isinstance(example_input, Mapping) else example_input
+    args = given if isinstance(given, tuple) else (given,)
     position = next((i for i, arg in enumerate(args) if isinstance(arg, Tensor)), None)
     if position is None:
         raise ValueError(f"example_input: expected a tensor among the inputs, got {[type(a).__name__ for a in args]}")
@@ -96,7 +106,10 @@ def subject_of(
         if example.shape[axis] < 1:
             raise ValueError(f"example_input: expected a length of at least 1, got the shape {tuple(example.shape)}")
     numbers = tuple(axis - example.ndim if axis >= 0 else axis for axis in axes)
-    return Subject(module, args, position, numbers, output, allow_unknown)
+    twin = Flat(copy_of(module, or_itself=True), names)
+    with failures_named(twin):
+        made(twin, args)
+    return Subject(twin, args, position, numbers, output, allow_unknown)
 
 
 def _without_zeros(other: Tensor) -> Tensor:

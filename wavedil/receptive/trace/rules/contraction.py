@@ -47,6 +47,13 @@ def outer(call: Call) -> Reach:
     return everything(call)
 
 
+@rule("cdist", "_cdist_forward", "_euclidean_dist")
+def distances(call: Call) -> Reach:
+    """Between each row of one and each row of the other."""
+    a, b = (part if isinstance(part, Reach) else torch.ones(part.shape) for part in call.values[:2])
+    return matmul(a, _transposed(b), call.shape)
+
+
 def _plus(result: Reach, addend: Any) -> Reach:
     """An addend, which may be a mask."""
     if addend is None:

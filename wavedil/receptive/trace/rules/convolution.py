@@ -36,9 +36,9 @@ def convolution(call: Call) -> Reach:
     if transposed:
         further = as_pair(call.get("output_padding", default=0), count)
         edges = [(s - 1 - p, s - 1 - p + o) for s, (p, _), o in zip(spans, edges, further, strict=True)]
-        planes = stuffed(planes, stride)
-        stride = [1] * count
-    planes = with_edges(planes, edges, x.endless)
+        planes, stride = stuffed_with_edges(planes, stride, edges, x.endless), [1] * count
+    else:
+        planes = with_edges(planes, edges, x.endless)
     planes = by_taps(planes, _taps_used(weight, groups, transposed), stride, dilation)
     planes = planes[:, 0] if single else planes
     parts = reaches(call.get("bias"))
@@ -105,6 +105,16 @@ def with_edges(planes: Tensor, edges: Sequence[tuple[int, int]], endless: bool) 
         planes = fill(planes, 3 + i, left, right)
         planes = continued(planes, 3 + i) if endless else planes
     return planes
+
+
+def stuffed_with_edges(
+    planes: Tensor, stride: Sequence[int], edges: Sequence[tuple[int, int]], endless: bool
+) -> Tensor:
+    """:func:`stuffed` planes with padding around them; what counts as more of the signal is stuffed likewise."""
+    more = [max(-(-max(edge) // step), 0) if endless else 0 for edge, step in zip(edges, stride, strict=True)]
+    planes = stuffed(with_edges(planes, [(n, n) for n in more], endless), stride)
+    rest = [(a - n * s, b - n * s) for (a, b), n, s in zip(edges, more, stride, strict=True)]
+    return with_edges(planes, rest, False)
 
 
 def stuffed(planes: Tensor, stride: Sequence[int]) -> Tensor:

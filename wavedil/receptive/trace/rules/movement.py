@@ -20,7 +20,7 @@ from wavedil.receptive.trace.reach import (
 )
 from wavedil.receptive.trace.rules.registry import Call, rule
 
-_MOVES = """
+_NAMES = """
 view reshape _unsafe_view _reshape_alias view_copy permute permute_copy transpose transpose_copy t t_copy numpy_T mT
 mH adjoint unsqueeze unsqueeze_copy squeeze squeeze_copy flatten unflatten expand expand_copy expand_as broadcast_to
 select select_copy slice slice_copy narrow narrow_copy split split_with_sizes split_copy split_with_sizes_copy chunk
@@ -29,11 +29,12 @@ unfold_copy as_strided as_strided_copy repeat repeat_interleave tile diagonal di
 pixel_unshuffle channel_shuffle movedim moveaxis swapaxes swapdims rot90 index_select gather take_along_dim ravel
 view_as reshape_as hsplit vsplit dsplit matrix_H
 """
+MOVES = frozenset(_NAMES.split())
 
 _VIEWS = frozenset(("view", "_unsafe_view", "view_copy"))
 
 
-@rule(*_MOVES.split())
+@rule(*MOVES)
 def move(call: Call) -> Any:
     """The operator itself, on each plane."""
     name, x = next(iter(call.args.items()))
@@ -128,7 +129,10 @@ def padded(x: Reach, widths: Any, mode: str, value: float) -> Reach:
             known = torch.nn.functional.pad(known, edges, value=value)
         else:
             index = edge_index(x.shape[dim], left, right, mode)
-            planes = planes.index_select(1 + dim, index)
+            if x.endless:
+                planes = continued(fill(planes, 1 + dim, left, right), 1 + dim)
+            else:
+                planes = planes.index_select(1 + dim, index)
             known = None
     return x.like(planes, known)
 
@@ -160,6 +164,12 @@ def triangle(call: Call) -> Reach:
 def index(call: Call) -> Any:
     """Indexing by constant tensors."""
     indices = call["indices"]
+    given = [index for index in indices if index is not None]
+    if not isinstance(call["self"], Reach) and len(given) == 1 and isinstance(given[0], Reach):
+        # Rows of a table: each reads its own number.
+        rest = [1] * (call["self"].ndim - 1 - indices.index(given[0]))
+        planes = given[0].planes
+        return given[0].like(spread(planes.reshape(*planes.shape, *rest), call.shape))
     if reaches(indices) or not isinstance(call["self"], Reach):
         return everything(call)
     return rearrange(lambda plane: call.again(self=plane), call["self"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from wavedil.receptive.trace.reach import Reach
+from wavedil.receptive.trace.reach import Reach, continued, fill
 from wavedil.receptive.trace.rules.registry import Call, rule
 
 # Given the place of each output among the inputs, inputs from one output to the next, and how many inputs there are:
@@ -95,6 +95,10 @@ def interpolated(call: Call, source: Callable[[Tensor, float], Tensor], mix: Mix
             scale = 1 / factor if factor else size / out
         # Rounded, as 13 * (1 / 1.3) is meant to be 10.
         positions = source(torch.arange(out, dtype=torch.float64), scale).round(decimals=9)
+        if x.endless:
+            more = math.ceil(3 * max(scale, 1.0)) + 1
+            planes = continued(fill(planes, dim, more, more), dim)
+            positions, size = positions + more, size + 2 * more
         rows = mix(positions, scale, size)
         parts = [planes.index_select(dim, row.clamp(0, size - 1).long()) for row in rows]
         planes = functools.reduce(torch.maximum, parts)

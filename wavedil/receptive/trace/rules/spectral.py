@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from wavedil.receptive.trace.reach import Reach, fill, reduce, slide, spread
-from wavedil.receptive.trace.rules.convolution import stuffed, with_edges
+from wavedil.receptive.trace.rules.convolution import stuffed_with_edges
 from wavedil.receptive.trace.rules.elementwise import product
 from wavedil.receptive.trace.rules.movement import padded
 from wavedil.receptive.trace.rules.registry import Call, rule
@@ -71,7 +71,7 @@ def istft(call: Call) -> Reach:
     used = torch.nn.functional.pad(window.float(), (left, n_fft - length - left)) != 0
     whole = reduce(x, [-2]).planes  # (planes, ..., frames)
     rows = whole.reshape(whole.shape[0], -1, 1, whole.shape[-1])
-    wide = with_edges(stuffed(rows, [hop]), [(n_fft - 1, n_fft - 1)], x.endless)
+    wide = stuffed_with_edges(rows, [hop], [(n_fft - 1, n_fft - 1)], x.endless)
     total = _taps(wide, used.flip(0))
     start = n_fft // 2 if call["center"] else 0
     total = total[..., start : start + call.shape[-1]]
