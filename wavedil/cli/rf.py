@@ -144,14 +144,14 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.target)
     answer, layers = _answered(args, kind)
     if args.json:
-        shown = json.dumps(_content(args, kind, answer, layers), indent=2)
+        answered = json.dumps(_content(args, kind, answer, layers), indent=2)
     else:
-        shown = "\n\n".join(_paragraphs(args, answer, layers))
+        answered = "\n\n".join(_paragraphs(args, answer, layers))
     if args.plot:
         from wavedil.cli.rf_pictures import save_picture
 
         save_picture(args, answer, layers)
-    print(shown)
+    print(answered)
     return 0
 
 
