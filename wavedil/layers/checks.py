@@ -96,11 +96,15 @@ def check_kind(owner: str, x: Tensor, like: Tensor | None, whose: str) -> None:
     is_number = x.dtype.is_floating_point or x.dtype.is_complex
     if like is not None and x.device != like.device:
         raise ValueError(f"{owner}: expected a tensor on {like.device}, {whose} device, got one on {x.device}")
-    if like is None or (is_number and torch.is_autocast_enabled(x.device.type)):
-        if not is_number:
-            raise TypeError(f"{owner}: expected a floating-point signal, got {x.dtype}: convert it, as by x.float()")
-    elif x.dtype != like.dtype:
+    if not is_number and (like is None or _casts(x.device.type)):
+        raise TypeError(f"{owner}: expected a floating-point signal, got {x.dtype}: convert it, as by x.float()")
+    if like is not None and x.dtype != like.dtype and not _casts(x.device.type):
         raise TypeError(f"{owner}: expected {like.dtype}, {whose} type, got {x.dtype}: convert it by .to({like.dtype})")
+
+
+def _casts(device: str) -> bool:
+    """Whether autocast is on."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def check_state(module: "StreamingModule", state: Any, x: Tensor) -> None:
