@@ -10,7 +10,6 @@ chain; intervals instead of centres, because a causal residual block has no comm
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from itertools import pairwise
 
 from wavedil.checks import bounded_integer, shown
@@ -126,17 +125,18 @@ class Field:
         common = math.lcm(self.outputs, following.inputs)
         outputs = following.outputs * (common // following.inputs)
         _require_few(outputs, self.inputs * (common // self.outputs))
-        if not self._is_ascending and outputs * self.outputs > _MOST_COMPARED:
+        ascending = self._is_ascending()
+        if not ascending and outputs * self.outputs > _MOST_COMPARED:
             raise ValueError(f"a period of {outputs:,} outputs is too long to be composed: it leaves gaps")
-        intervals = [self._hull_of(*following.at(p)) for p in range(outputs)]
+        intervals = [self._hull_of(*following.at(p), ascending) for p in range(outputs)]
         inputs = self.inputs * (common // self.outputs)
         return Field(outputs, inputs, tuple(a for a, _ in intervals), tuple(b for _, b in intervals))
 
-    def _hull_of(self, first: float, last: float) -> tuple[float, float]:
+    def _hull_of(self, first: float, last: float, ascending: bool) -> tuple[float, float]:
         """Hull of what the outputs ``first`` to ``last`` read; only one period at either end can decide it."""
         if first > last:
             return _EMPTY
-        if self._is_ascending:
+        if ascending:
             start = -math.inf if first == -math.inf else self.at(int(first))[0]
             return start, math.inf if last == math.inf else self.at(int(last))[1]
         start, end = -math.inf, math.inf
@@ -146,7 +146,6 @@ class Field:
             end = max(self.at(n)[1] for n in range(int(max(first, last - self.outputs + 1)), int(last) + 1))
         return start, end
 
-    @cached_property
     def _is_ascending(self) -> bool:
         """Whether no output reads further back than one before it, nor less far on."""
         orders = ((*self.starts, self.starts[0] + self.inputs), (*self.ends, self.ends[0] + self.inputs))
