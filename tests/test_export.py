@@ -34,7 +34,7 @@ def test_a_floor_and_an_epsilon_are_kept(tmp_path):
 
 def test_the_contract_check_hears_silence(monkeypatch):
     @contextlib.contextmanager
-    def without_floor(name, module, x, conditions):
+    def without_floor(name, module, x, conditions, program):
         def step(chunk, state):
             y, state = module.step(chunk, state)
             return y.where(chunk.amax((1, 2), keepdim=True) > 0, -torch.inf), state

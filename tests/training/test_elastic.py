@@ -79,6 +79,7 @@ def test_an_error_of_one_stops_all_with_a_line_each(corpus: Path, tmp_path: Path
     config = _config(corpus, tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(to_toml(config))
+    (tmp_path / "run" / "metrics.csv").touch()  # without which it would not have begun
     group = Group(config)
     assert group.join() == [2, 2]
     assert "already holds a run: continue it with --resume" in group.said(0)
@@ -109,7 +110,7 @@ def test_a_launch_resumes_the_run_that_it_began_and_no_other(tmp_path: Path) -> 
     config = Config(run_dir=str(tmp_path / "run"))
     run = RunFolder(config.run_dir)
     with run.begun(config, resume=False, launch="a"):
-        pass
+        run.metrics.touch()  # without which it would not have begun
     with run.begun(config, resume=False, launch="a", restarted=True):
         pass
     for launch, restarted in (("a", False), ("b", True), (None, False), ("b", True)):
