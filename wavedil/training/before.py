@@ -19,11 +19,15 @@ MOST_SEEDS = 1000
 def check_run(config: Config, resume: bool) -> None:
     """Refuse a run that cannot begin.
 
+    Several processes find out together, so that each ends and says why: nothing is checked here.
+
     Raises:
         FileNotFoundError: if its data or its teacher are not there.
         OSError: if its folder cannot be written.
         ValueError: if its folder holds another run, or one that is not to be resumed.
     """
+    if _is_one_of_several():
+        return
     run = RunFolder(config.run_dir)
     _require_writable(run.path)
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # which starts processes anew that then resume unasked
@@ -43,13 +47,17 @@ def check_seeds(config: Config, count: int, resume: bool) -> None:
     """
     bounded_integer("--seeds", count, 1, MOST_SEEDS)
     bounded_integer("seed + --seeds", config.seed + count, 0, 2**63 - 1)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _is_one_of_several():
         raise ValueError("--seeds: expected one process, got torchrun; start a run for each --seed")
     together = RunFolder(config.run_dir)
     if together.is_begun:
         raise ValueError(f"{together.path} holds a run of one seed: choose another --run_dir for several")
     for seed in range(config.seed, config.seed + count):
         check_run(replace(config, seed=seed, run_dir=str(together.path / f"seed{seed}")), resume)
+
+
+def _is_one_of_several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _require_writable(path: Path) -> None:
