@@ -110,8 +110,9 @@ def one_of(name: str, value: T, choices: Sequence[T]) -> T:
 
 def did_you_mean(word: Any, words: Iterable[Any]) -> str:
     """``; did you mean 'silence'?``, or nothing if no word is near."""
-    close = difflib.get_close_matches(word, [w for w in words if isinstance(w, str)], n=1) if _is_short(word) else []
-    return f"; did you mean '{close[0]}'?" if close else ""
+    by_letters = {w.lower(): w for w in words if isinstance(w, str)}
+    close = difflib.get_close_matches(word.lower(), by_letters, n=1) if _is_short(word) else []
+    return f"; did you mean '{by_letters[close[0]]}'?" if close else ""
 
 
 def shown(value: Any) -> str:

@@ -22,10 +22,25 @@ MISTAKES = [
     ("train --run_dir {f}/x --data.source folder --data.root {d}", "expected a folder for the run, found a file"),
     ("train --run_dir {d}/x --data.source folder --data.root nowhere", "nowhere: no such folder"),
     ("train --run_dir {d}/x --data.test_root nowhere", "nowhere: no such folder"),
-    ("train --run_dir {d}/x --train.teacher nowhere", "nowhere: expected a model"),
+    ("train --run_dir {d}/x --data.source folder --data.root {d} --train.teacher nowhere", "nowhere: expected a model"),
+    ("train --run_dir {d}/x --data.source folder", "data.root: "),
+    ("train --run_dir {d}/x --data.source speech_commands", "speech_commands_v0.02: no such folder"),
+    ("train --run_dir {d}/x", "the synthetic corpus needs espeak-ng, which is not installed: pip install"),
+    ("train --run_dir {d}/x --data.speaker (", "data.speaker: goes with source"),
+    (
+        "train --run_dir {d}/x --data.source folder --data.root {d} --data.speaker (",
+        "a regular expression with one group",
+    ),
+    ("train --run_dir {d}/x --data.source folder --data.root {d} --data.speaker no.csv", "no.csv: no such table"),
+    ("train \u2014train.epochs 3", "did you mean '--train.epochs'?"),
+    ("train -config x.toml", "did you mean '--config'?"),
+    ("train /resume", "did you mean '--resume'?"),
+    ("train --config=", "--config: expected a value, got ''"),
     ("train --run_dir {r} --seeds 2", "holds a run of one seed"),
     ("evaluate nowhere", "nowhere: expected a model"),
     ("evaluate {d}", "expected a model"),
+    ("evaluate {m}", "the data it was trained on are not recorded here; name a folder with --data"),
+    ("evaluate {m} --data=", "--data: expected a value, got ''"),
     ("evaluate {m} --data nowhere", "nowhere: no such folder"),
     ("evaluate {m} --json nowhere/a.json", "--json nowhere/a.json: there is no folder nowhere"),
     ("evaluate {m} --json {d}", "expected a file, found a folder"),
@@ -51,6 +66,7 @@ def test_no_mistake_waits_for_torch(checkpoint, tmp_path: Path):
     lines = [[part.format(**names) for part in arguments.split()] for arguments, _ in MISTAKES]
     code = f"""
 import contextlib, io, json, sys
+sys.modules['espeakng_loader'] = None
 from wavedil.cli import main
 answers = []
 for arguments in {lines!r}:

@@ -84,6 +84,7 @@ def test_overrides_replace_the_keys_of_the_file(tmp_path: Path) -> None:
     ("text", "parts"),
     [
         ("[train]\nepoch = 3", ["line 2: key 'train.epoch': no such key", "did you mean 'train.epochs'?"]),
+        ("[Train]\nepochs = 3", ["line 1: key 'Train': no such key", "did you mean 'train'?"]),
         ("epochs = 3", ["key 'epochs': no such key", "did you mean 'train.epochs'"]),
         ("[model.feature]\nn_mels = 3", ["line 1: key 'model.feature': no such key"]),
         ('[train]\nepochs = "3"', ["'train.epochs'", "an integer", "'3'"]),
@@ -125,6 +126,12 @@ def test_a_mistake_in_a_file_is_told_in_a_line_that_names_file_and_key(
         (["stray"], ["--key value", "'stray'"]),
         (["--model.dropout", "-1"], ["--model.dropout", "at least 0", "-1"]),
         (["--data.words", "[yes]"], ["--data.words", "a list", "'[yes]'", """write a list as '["yes", "no"]'"""]),
+        (["--train.epochs", "3\nseed = 4"], ["--train.epochs", "an integer", r"'3\nseed = 4'"]),
+        (["--train.lr", ".001"], ["--train.lr", "a number", "on both sides of the decimal point"]),
+        (["--train.lr=0,001"], ["--train.lr", "a number", "a point for a decimal comma"]),
+        (["--data.download", "True"], ["--data.download", "true or false, in small letters"]),
+        (["--train.device", "gpu"], ["--train.device", "did you mean 'cuda'?"]),
+        (["--train.device", "CUDA:0"], ["--train.device", "did you mean 'cuda'?"]),
         (["--model.stem_strides", "4"], ["a list", "write a list as '[4, 5]'"]),
     ],
 )

@@ -1,6 +1,5 @@
 """The ``wavedil`` command: one small module a subcommand, imported only when it is the one that runs."""
 
-import argparse
 import importlib
 import io
 import os
@@ -52,7 +51,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"wavedil {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="command")
     chosen = next((word for word in argv if word in COMMANDS), None)
-    commands: dict[str, tuple[Any, argparse.ArgumentParser]] = {}
+    commands: dict[str, tuple[Any, Parser]] = {}
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary.capitalize() + ".")
         if name == chosen:
@@ -66,7 +65,7 @@ def _run(argv: list[str]) -> int:
         return 0
     module, own = commands[args.command]
     if rest:
-        hint = "; a config is given by --config" if rest[0].endswith(".toml") else ""
+        hint = "; a config is given by --config" if rest[0].endswith(".toml") else own.meant(rest[0])
         own.error(f"{shown(rest[0])}: expected no such argument{hint}")
     return module.run(args)
 

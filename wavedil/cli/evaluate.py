@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from wavedil.cli.inputs import checked_checkpoint
 from wavedil.cli.outputs import PICTURES, output_file, require_matplotlib
 from wavedil.cli.parser import integer
+from wavedil.data.sources import require_folder
 from wavedil.files import in_home
-from wavedil.training.before import require_folder
+from wavedil.training.config import load_config
+from wavedil.training.run_paths import require_run_config
 
 if TYPE_CHECKING:
     from wavedil.training.evaluation_data import EvaluationData
@@ -88,6 +90,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.data is not None:
         args.data = in_home(args.data)
         require_folder(args.data)
+    else:
+        load_config(require_run_config(args.checkpoint))
 
 
 def _print(result: "Evaluation", data: "EvaluationData", args: argparse.Namespace) -> None:

@@ -61,7 +61,14 @@ class Parser(argparse.ArgumentParser):
             except ValueError as error:
                 raise argparse.ArgumentError(None, str(error)) from None
 
+    def meant(self, word: str) -> str:
+        """The option that a word was probably meant for, as a message ends: dashes are changed where text is copied."""
+        name = word.lstrip("-/\u2010\u2011\u2012\u2013\u2014\u2015\u2212").partition("=")[0]
+        return self._nearest(f"--{name}") if name and not word.startswith(name) else ""
+
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string.strip() and action.nargs != argparse.PARSER:  # a variable of the shell without a value, say
+            raise argparse.ArgumentError(action, f"expected a value, got {arg_string!r}")
         if action.type not in _KINDS:
             return super()._get_value(action, arg_string)
         try:

@@ -18,6 +18,7 @@ from wavedil.data.index import ClipIndex, folder_index, name_of
 from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
 from wavedil.data.listing import SPLITS, Split, examples
 from wavedil.data.overlap import common_files
+from wavedil.data.sources import check_speaker, source_root
 from wavedil.data.speaker_names import is_table
 from wavedil.data.speech_commands import speech_commands_index
 from wavedil.data.task import task_notes
@@ -240,18 +241,14 @@ def open_clips(config: DataConfig) -> ClipCache:
 
 def source_index(config: DataConfig) -> ClipIndex:
     """The clips of the config's source; corpus and download are made where they are not there."""
-    if config.speaker is not None and config.source != "folder":
-        raise ValueError(f'data.speaker: goes with source = "folder"; the names and lists of {config.source} tell it')
+    check_speaker(config)
     if config.source == "synthetic":
         from wavedil.data.synthetic import synthetic_root  # only this source needs the speech synthesiser
 
         return speech_commands_index(synthetic_root(config))
     if config.source == "speech_commands":
-        root = Path(config.root) if config.root else cache_root(config.cache_dir) / "speech_commands"
-        return speech_commands_index(root.expanduser(), config.version, config.download)
-    if config.root is None:
-        raise ValueError('data.root: source = "folder" needs the folder of <word>/<recording>')
-    return folder_index(config.root, speaker=config.speaker)
+        return speech_commands_index(source_root(config), config.version, config.download)
+    return folder_index(source_root(config), speaker=config.speaker)
 
 
 def find_index(config: DataConfig) -> ClipIndex:
@@ -262,9 +259,7 @@ def find_index(config: DataConfig) -> ClipIndex:
         ValueError: if it is not whole.
     """
     if config.source == "synthetic":
-        from wavedil.data.synthetic import corpus_root
-
-        return speech_commands_index(corpus_root(config))
+        return speech_commands_index(source_root(config))
     return source_index(replace(config, download=False))
 
 

@@ -55,7 +55,20 @@ def is_table(rule: str) -> bool:
         return False
 
 
-def _by_pattern(names: Iterable[str], rule: str) -> dict[str, str]:
+def check_rule(rule: str) -> None:
+    """Refuse a rule for speakers that is neither a pattern with one group nor a table that is there.
+
+    Raises:
+        FileNotFoundError: if there is no such table.
+        ValueError: if it is no such pattern.
+    """
+    if is_table(rule):
+        _require_table(Path(rule).expanduser())
+    else:
+        _compiled(rule)
+
+
+def _compiled(rule: str) -> re.Pattern[str]:
     remedy = "expected a regular expression with one group for the speaker, such as '([^/_]+)_[0-9]+', or a .csv"
     try:
         pattern = re.compile(rule)
@@ -63,6 +76,11 @@ def _by_pattern(names: Iterable[str], rule: str) -> dict[str, str]:
         raise ValueError(f"{_KEY}: {remedy}, got {rule!r} ({error})") from None
     if pattern.groups != 1:
         raise ValueError(f"{_KEY}: {remedy}, got {pattern.groups} groups in {rule!r}")
+    return pattern
+
+
+def _by_pattern(names: Iterable[str], rule: str) -> dict[str, str]:
+    pattern = _compiled(rule)
     found = {name: pattern.search(unicodedata.normalize("NFC", name)) for name in names}
     return {name: match[1] for name, match in found.items() if match and match[1]}
 
@@ -92,8 +110,7 @@ def read_table(path: Path) -> Mapping[str, str]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no such table; the message begins with the path and the line.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{_KEY}: {path}: no such table of file,speaker")
+    _require_table(path)
     rows = list(_rows(path))
     if not rows:
         raise ValueError(f"{path}: expected lines of file,speaker, got none")
@@ -108,6 +125,11 @@ def read_table(path: Path) -> Mapping[str, str]:
             other = f"line {former[0]} says {former[1]!r}"
             raise ValueError(f"{path}: line {number}: expected one speaker for {row[file]!r}, got {said!r}; {other}")
     return {key: said for key, (_, said) in speakers.items()}
+
+
+def _require_table(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{_KEY}: {path}: no such table of file,speaker")
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -44,11 +44,9 @@ def speech_commands_index(
     """
     if version not in FULL_COUNTS:
         raise ValueError(f"version: expected one of {', '.join(FULL_COUNTS)}, got {version}")
-    folder = Path(root) / FOLDER / f"speech_commands_{version}"
+    folder = _folder_of(root, version)
     downloaded = download and _download(folder, url or URL.format(version=version), sha256 if url else SHA256[version])
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; set download = true, or root to where Speech Commands is")
-    listing = list_words(folder)
+    listing = list_words(dataset_folder(root, version))
     words, noise = words_and_noise(listing)
     names = {name_of(path): path for path in words}
     lists = read_lists(folder)
@@ -61,6 +59,22 @@ def speech_commands_index(
     clips.sort(key=lambda clip: SPLITS.index(clip.split))
     _check_counts(folder, clips, FULL_COUNTS[version], must_be_full=downloaded and url is None)
     return ClipIndex(folder, tuple(clips), noise, listing.notes(), tuple(notes), lost_words(listing))
+
+
+def dataset_folder(root: str | Path, version: str) -> Path:
+    """The folder of the words of a version.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    folder = _folder_of(root, version)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; set download = true, or root to where Speech Commands is")
+    return folder
+
+
+def _folder_of(root: str | Path, version: str) -> Path:
+    return Path(root) / FOLDER / f"speech_commands_{version}"
 
 
 def _download(folder: Path, url: str, sha256: str | None) -> bool:

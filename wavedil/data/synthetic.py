@@ -90,8 +90,8 @@ def make_corpus(
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
     cast = draw_speakers(speakers, seed)
-    espeak.data_path()  # raises if espeak-ng is missing
     _refuse_existing(dest)
+    espeak.data_path()  # raises if espeak-ng is missing
     with file_lock(dest.with_name(f".{dest.name}.lock")), new_folder(dest) as part:
         _refuse_existing(dest)  # another process was quicker
         folder = part / LAYOUT
@@ -131,6 +131,18 @@ def corpus_root(config: DataConfig) -> Path:
         return Path(config.root).expanduser()
     name = f"synthetic-v{GENERATOR_VERSION}-{config.speakers}x{DEFAULT_TAKES}-seed0"
     return cache_root(config.cache_dir) / name
+
+
+def require_corpus(root: Path) -> None:
+    """Refuse a root that has no synthetic corpus and in which none can be made.
+
+    Raises:
+        FileExistsError: if there is something else in it.
+        ModuleNotFoundError: if espeak-ng is not installed.
+    """
+    if not (root / LAYOUT).is_dir():
+        _refuse_existing(root)
+        espeak.data_path()  # raises if espeak-ng is missing
 
 
 def _checked_words(words: Sequence[str]) -> tuple[str, ...]:

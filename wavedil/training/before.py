@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wavedil.checks import bounded_integer
 from wavedil.config import Config, DataConfig
+from wavedil.data.sources import require_folder, require_source
 from wavedil.files import in_home
 from wavedil.training.description import model_folder
 from wavedil.training.run_folder import RunFolder
@@ -70,17 +71,6 @@ def _require_writable(path: Path) -> None:
 
 
 def _check_data(data: DataConfig) -> None:
-    if data.source == "folder" and data.root is not None:
-        require_folder(data.root)
     if data.test_root is not None:
         require_folder(data.test_root)
-
-
-def require_folder(root: str | Path) -> None:
-    """Refuse data that are not there.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-    """
-    if not in_home(root).is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; expected one of <word>/<recording>")
+    require_source(data)

@@ -20,7 +20,7 @@ from wavedil.files import in_home
 from wavedil.training.atomic import write_file
 from wavedil.training.ranges import PATHS, check_ranges
 from wavedil.training.sizes import check_sizes
-from wavedil.training.toml import TomlFile, parse_toml
+from wavedil.training.toml import TomlFile, parse_toml, value_remedy
 
 T = TypeVar("T")
 
@@ -172,18 +172,28 @@ def _shown(value: Any) -> str:
 
 def _remedy(value: Any, hint: Any) -> str:
     if not isinstance(value, str):
-        return ""
+        is_plain = isinstance(value, int | float | datetime.date | datetime.time) and not isinstance(value, bool)
+        return "; write it in quotes" if is_plain and _matches(_shown(value), hint) else ""
     if _matches(_parsed(value), hint):
         return "; write it without quotes"
+    if example := _list_example(hint):
+        return f"; write a list as {example}"
     return did_you_mean(value, get_args(hint)) if get_origin(hint) is Literal else ""
+
+
+def _list_example(hint: Any) -> str:
+    """A list as a key takes it; empty if it takes none."""
+    kinds = (hint, *get_args(hint))
+    return '["yes", "no"]' if list[str] in kinds else "[4, 5]" if list[int] in kinds else ""
 
 
 def _parsed(text: str) -> Any:
     """What a text is as a TOML value; itself if it is none."""
     try:
-        return parse_toml(f"value = {text}")["value"]
+        found = parse_toml(f"value = {text}")
     except ValueError:
         return text
+    return found["value"] if len(found) == 1 else text  # else a further line had a key of its own
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -207,7 +217,8 @@ def _nearest(key: str, option: str = "") -> str:
     keys = config_keys().keys() - {key}  # a quoted "train.epochs" is no key of the table [train]
     name = key.rpartition(".")[2].replace("-", "_")
     same = sorted(known for known in keys if known.rpartition(".")[2] == name)  # in another table, or in none
-    return did_you_mean(option + (same[0] if same else key), [option + known for known in keys])
+    tables = [] if option else sorted({known.rpartition(".")[0] for known in keys} - {""})
+    return did_you_mean(option + (same[0] if same else key), [*tables, *(option + known for known in keys)])
 
 
 def _parse_overrides(arguments: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -233,9 +244,10 @@ def _parse_value(key: str, text: str, hint: Any) -> Any:
     value = _parsed(text)
     if not _matches(value, hint):
         remedy = did_you_mean(text, get_args(hint)) if get_origin(hint) is Literal else ""
-        for kind, example in ((list[str], '["yes", "no"]'), (list[int], "[4, 5]")):
-            if kind in (hint, *get_args(hint)):
-                remedy = f"; write a list as '{example}'"
+        if example := _list_example(hint):
+            remedy = f"; write a list as '{example}'"
+        elif hint in (int, float, bool) and (known := value_remedy(text)):
+            remedy = f"; {known}"
         raise ValueError(f"command line: --{key}: expected {describe_type(hint)}, got {shown(text)}{remedy}")
     return value
 

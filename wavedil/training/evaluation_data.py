@@ -19,7 +19,7 @@ from wavedil.data.speech_commands import FOLDER
 from wavedil.folders import cache_root
 from wavedil.training.checkpoint import ModelMeta
 from wavedil.training.config import load_config
-from wavedil.training.run_paths import paths_explained
+from wavedil.training.run_paths import paths_explained, require_run_config, run_config
 
 EvaluationSplit = Literal["training", "validation", "testing", "all"]
 
@@ -60,9 +60,7 @@ def run_data(
         FileNotFoundError: if the data are not there; the message names the run's config.
         ValueError: if the checkpoint is in no run folder, or the run's words are not the model's.
     """
-    path = _run_config(Path(checkpoint))
-    if path is None:
-        raise ValueError(f"{checkpoint}: the data it was trained on are not recorded here; name a folder with --data")
+    path = require_run_config(Path(checkpoint))
     config = load_config(path, [f"--data.on_corrupt={on_corrupt}"] if on_corrupt else [])
     with paths_explained(config, path, "--data"):
         return _data_of(config.data, path, meta, split or "testing")
@@ -108,7 +106,7 @@ def _only_read(config: DataConfig, path: Path) -> tuple[DataConfig, list[str]]:
 
 def overlap_notes(data: EvaluationData, checkpoint: str | Path) -> list[str]:
     """A note if clips are among those that the run of a checkpoint was trained on, as far as those are still there."""
-    path = _run_config(Path(checkpoint))
+    path = run_config(Path(checkpoint))
     trained = [] if path is None else _trained_files(load_config(path).data, path, data.labels)
     return _trained_on(common_files(data.files, trained), data)
 
@@ -227,17 +225,6 @@ def _clips_of(group: Sequence[str], words: "Counter[str]") -> str:
     total = sum(words[word] for word in group)
     counts = _listed([f"{word} ({words[word]})" for word in group])
     return f"{total:,} clip{'s' * (total != 1)} of {counts}"
-
-
-def _run_config(checkpoint: Path) -> Path | None:
-    """The config.toml of the run folder that a checkpoint is, or is in: as ``model`` or as ``checkpoints/step-...``."""
-    checkpoint = checkpoint.resolve()
-    folders = [checkpoint]
-    if checkpoint.name == "model":
-        folders.append(checkpoint.parent)
-    if checkpoint.parent.name == "checkpoints":
-        folders.append(checkpoint.parent.parent)
-    return next((folder / "config.toml" for folder in folders if (folder / "config.toml").is_file()), None)
 
 
 def _listed(words: Sequence[str], limit: int = 12) -> str:

@@ -1,6 +1,7 @@
 """The range that each key of a config must lie in; each has an upper end, beyond which nobody has a use for it."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -52,15 +53,16 @@ def _path(name: str, value: str | None) -> None:
     if re.search(r"[\x00-\x1f\x7f]", value):
         remedy = "in double quotes a backslash begins an escape: use single quotes, or /"
         raise ValueError(f"{name}: expected a path without tabs and line ends, got {shown(value)}; {remedy}")
-    if variable := re.match(r"\$(\w+|\{\w+\})", value):
+    if variable := re.match(r"\$(\w+|\{\w+\})|%\w+%", value):
         raise ValueError(f"{name}: {variable[0]} is not replaced by its value, got {value!r}; write the path, or ~")
 
 
 def _device(name: str, value: str) -> None:
     kind, colon, index = value.partition(":")
     if kind not in DEVICES or (colon and (kind == "auto" or not re.fullmatch("[0-9]{1,3}", index))):
+        meant = "cuda" if kind.lower() == "gpu" else kind
         expected = f"one of {', '.join(DEVICES)}, or one with its number such as cuda:1"
-        raise ValueError(f"{name}: expected {expected}; got {shown(value)}{did_you_mean(kind, DEVICES)}")
+        raise ValueError(f"{name}: expected {expected}; got {shown(value)}{did_you_mean(meant, DEVICES)}")
 
 
 def _words(name: str, words: str | list[str]) -> None:
@@ -72,7 +74,7 @@ def _words(name: str, words: str | list[str]) -> None:
         _text(name, word)
         if not 0 < len(word) <= 255:
             raise ValueError(f"{name}: expected words of 1 to 255 letters, got {shown(word)}")
-    word, count = Counter(words).most_common(1)[0]
+    word, count = Counter(unicodedata.normalize("NFC", word) for word in words).most_common(1)[0]
     if count > 1:
         raise ValueError(f"{name}: expected different words, got {shown(word)} more than once")
 

@@ -70,6 +70,29 @@ def resume_command(file: Path, *options: str) -> str:
     return shlex.join(["wavedil", "train", "--config", str(absolute_path(file)), *options, "--resume"])
 
 
+def run_config(checkpoint: Path) -> Path | None:
+    """The config.toml of the run folder that a checkpoint is, or is in: as ``model`` or as ``checkpoints/step-...``."""
+    checkpoint = checkpoint.resolve()
+    folders = [checkpoint]
+    if checkpoint.name == "model":
+        folders.append(checkpoint.parent)
+    if checkpoint.parent.name == "checkpoints":
+        folders.append(checkpoint.parent.parent)
+    return next((folder / "config.toml" for folder in folders if (folder / "config.toml").is_file()), None)
+
+
+def require_run_config(checkpoint: Path) -> Path:
+    """The same, where the data of the training are wanted.
+
+    Raises:
+        ValueError: if the checkpoint is in no run folder.
+    """
+    path = run_config(checkpoint)
+    if path is None:
+        raise ValueError(f"{checkpoint}: the data it was trained on are not recorded here; name a folder with --data")
+    return path
+
+
 @contextmanager
 def paths_explained(config: Config, file: Path, option: str | None = None) -> Iterator[None]:
     """Say of a path that is not there which config names it, and by which option another is named.

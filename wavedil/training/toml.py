@@ -16,15 +16,21 @@ _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _MANY_PARTS = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{50}}")
 _MANY_DIGITS = re.compile(r"(?<!\d)\d{1001}")  # no float and no integer; Python converts at most 4,300
 # What is found in the line of an error, and what to do about it; the first that fits is said.
+_VALUES = (
+    (r"^[^=]*=\s*(?i:true|false|yes|no|on|off)\b", "write true or false, in small letters and without quotes"),
+    (r"^[^=]*=\s*[+-]?(\.\d|\d+\.(\D|$))", "write a digit on both sides of the decimal point"),
+    (r"^[^=]*=\s*[+-]?\d+,\d", "write a point for a decimal comma"),
+    (r"^[^=]*=\s*[+-]?0\d", "write the number without zeros before it"),
+    ("=\\s*[\u2010-\u2015\u2212]", "use the minus of the keyboard: -"),
+)
 _REMEDIES = (
     (r'"[^"]*\\', "in double quotes a backslash begins an escape: use single quotes, or / in paths"),
     ("[\u2018-\u201f\u00ab\u00bb]", 'use straight quotes: "'),
     (r"^\s*[\w.-]+\s*=\s*(#|$)", "a value is missing behind ="),
     (r"^[^=]*=\s*(?i:none|null|nil)\b", "leave the key out: none is then its value"),
-    (r"^[^=]*=\s*(?i:true|false|yes|no|on|off)\b", "write true or false, in small letters and without quotes"),
-    (r"^[^=]*=\s*[+-]?(\.\d|\d+\.(\D|$))", "write a digit on both sides of the decimal point"),
-    (r"^[^=]*=\s*[+-]?\d+,\d", "write a point for a decimal comma"),
-    (r"^[^=]*=\s*[+-]?0\d", "write the number without zeros before it"),
+    *_VALUES,
+    (r"^[^=]*=[^,\"'\[]*,\s*(#|$)", "remove the comma at the end"),
+    ("[\u00a0\u200b-\u200f\u2060\ufeff]", "a character that cannot be seen stands here; type the line anew"),
     (r"^[^=]*=[\s\[]*[\w./~$]*[a-zA-Z~/$]", 'text stands in quotes, such as key = "text"'),
     (r"(//|;|--)", "a comment begins with #"),
     (r"^\s*[\w.-]+\s*:", "write key = value, not key: value"),
@@ -73,6 +79,11 @@ class TomlFile:
         """File, line and key, as a message begins."""
         number = _line_of(self.text, key)
         return f"{self.path}: {f'line {number}: ' if number else ''}key {shown(key)}"
+
+
+def value_remedy(text: str) -> str:
+    """What to do about a text that is no number and no truth value in TOML; empty if it is not known."""
+    return next((remedy for pattern, remedy in _VALUES if re.search(pattern, f"= {text}"[:1000])), "")
 
 
 def parse_toml(text: str) -> dict[str, Any]:
