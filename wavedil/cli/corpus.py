@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--takes", type=integer(1, 1000), default=2, metavar="N", help="of each word by each speaker (%(default)s)"
     )
     parser.add_argument("--seed", type=integer(0, 2**63 - 1), default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--words", nargs="+", metavar="WORD", help="default: the 35 words of Speech Commands")
+    parser.add_argument(
+        "--words", nargs="+", metavar="WORD", help="behind DEST; default: the 35 words of Speech Commands"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -86,6 +86,8 @@ def _check(args: argparse.Namespace) -> None:
     args.json, args.plot = output_file("--json", args.json), output_file("--plot", args.plot, PICTURES)
     if args.plot:
         require_matplotlib()
+        if args.json and args.json.resolve() == args.plot.resolve():
+            raise ValueError(f"--plot {args.plot}: expected another file than that of --json")
     args.checkpoint = checked_checkpoint(args.checkpoint, args.device)
     if args.data is not None:
         args.data = in_home(args.data)

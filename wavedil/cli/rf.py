@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wavedil.checks import bounded_integer, bounded_number, shown
 from wavedil.cli.outputs import output_file
+from wavedil.cli.rf_target import check_target, is_config
 from wavedil.files import in_home
 from wavedil.receptive.answer import HIGHEST_RATE
 
@@ -132,16 +133,14 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and path.startswith("~"):
             setattr(args, name, str(in_home(path)))
     kind = kind_of(args.target)
+    if kind == "module":
+        check_target(args.target)
     _check(args, kind)
     args.plot = output_file("--plot", args.plot, (".png", ".svg"))
     if kind == "design":
         from wavedil.cli.rf_design import run_design
 
         return run_design(args)
-    if kind == "module":
-        from wavedil.cli.rf_target import check_target
-
-        check_target(args.target)
     answer, layers = _answered(args, kind)
     if args.json:
         answered = json.dumps(_content(args, kind, answer, layers), indent=2)
@@ -161,7 +160,7 @@ def kind_of(target: str | None) -> Kind:
         return "description"
     if target == "design":
         return "design"
-    return "config" if target.endswith(".toml") else "module"
+    return "config" if is_config(target) else "module"
 
 
 def _answered(args: argparse.Namespace, kind: Kind) -> "tuple[Answer, Sequence[Layer] | None]":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wavedil.cli.rf_target import ModuleExpression, current_folder_first
+from wavedil.cli.rf_target import ModuleExpression, current_folder_first, is_onnx
 from wavedil.data.torchaudio_compat import torchaudio
 from wavedil.receptive.answer import Answer
 from wavedil.receptive.chain import answer_for
@@ -25,10 +25,9 @@ _LENGTHS = (512, 16_384, 131_072)
 
 def answer_of(args: argparse.Namespace) -> Answer:
     """The answer for a target that is neither a description nor a config."""
-    target = Path(args.target)
-    if target.suffix == ".onnx":
+    if is_onnx(args.target):
         return _of_onnx(args)
-    if target.is_dir():
+    if Path(args.target).is_dir():
         return _of_checkpoint(args)
     with current_folder_first():
         module = module_named(args.target)

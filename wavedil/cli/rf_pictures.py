@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from wavedil.cli.rf_target import is_config
 from wavedil.config import FeatureConfig
 from wavedil.receptive.answer import Answer
 from wavedil.receptive.arithmetic import Field
@@ -189,7 +190,7 @@ def _in_frames(answer: Answer, layers: Layers) -> tuple[Field, Taps | None]:
 
 def _front_end(args: argparse.Namespace, answer: Answer, layers: Layers) -> tuple[FeatureConfig, int]:
     """The log-mel front end that stands for the one described, and its sample rate in Hz."""
-    if args.target is not None and args.target.endswith(".toml"):
+    if args.target is not None and is_config(args.target):
         from wavedil.training.config import load_config
 
         config = load_config(args.target)

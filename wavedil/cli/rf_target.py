@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wavedil.training.description import model_folder
+
 
 @dataclass(frozen=True)
 class ModuleExpression:
@@ -51,23 +53,33 @@ class ModuleExpression:
         return cls(text, place, names, args, kwargs)
 
 
+def is_config(target: str) -> bool:
+    """Whether a target is the file of a config; some systems write suffixes in capitals."""
+    return target.lower().endswith(".toml")
+
+
+def is_onnx(target: str) -> bool:
+    """Whether a target is an ONNX file."""
+    return target.lower().endswith(".onnx")
+
+
 def check_target(target: str) -> None:
     """Refuse what names neither a file nor a folder that is there, nor a module that may be imported.
 
     Raises:
         ValueError: naming the target.
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or no model in a folder.
     """
     path = Path(target)
-    if path.suffix == ".onnx":
+    if is_onnx(target):
         if not path.exists():
             raise FileNotFoundError(f"{target}: no such file")
     elif path.is_dir():
-        pass
+        model_folder(path)
     elif ":" not in target:
         raise ValueError(
-            f"{target}: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder or "
-            "package.module:Class(arguments)"
+            f"{target}: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder, "
+            "package.module:Class(arguments) or the word design"
         )
     else:
         package = ModuleExpression.of(target).place.split(".")[0]
