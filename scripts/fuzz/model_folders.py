@@ -25,7 +25,7 @@ from wavedil.training.checkpoint import ModelMeta, load_model, model_files
 from wavedil.training.checkpoint_store import load_state
 from wavedil.training.config import load_config, to_toml
 from wavedil.training.distributed import Process
-from wavedil.training.figures import mean_accuracy
+from wavedil.training.figures import run_accuracy
 from wavedil.training.history import EpochRow
 from wavedil.training.report import read_columns
 from wavedil.training.run_folder import RunFolder, in_its_folder
@@ -220,11 +220,14 @@ def _lock(rng: random.Random) -> str:
 
 def _figures(rng: random.Random) -> str:
     report = {"test": {"n": 4, "correct": 3, "accuracy": 0.75}, "validation": {"n": 5, "correct": 1}, "epoch": 3}
-    together = {"test": {"accuracy": {"0": 0.5}, "mean": 0.5, "std": None, "n": 4}, "together": {"mean": 0.5, "n": 9}}
+    together = {
+        "test": {"accuracy": {"0": 0.5}, "mean": 0.5, "std": None, "n": 4},
+        "together": {"accuracy": {"0": 0.5}, "mean": 0.5, "n": 9},
+    }
     name, content = rng.choice([("report.json", report), ("seeds.json", together)])
     (_folder / "run" / name).write_bytes(_changed_json(rng, json.dumps(content).encode()))
-    accuracy = mean_accuracy(_folder / "run")
-    if accuracy is None or not 0 <= accuracy <= 1:
+    accuracy = run_accuracy(_folder / "run")
+    if accuracy is None or not 0 <= accuracy.interval[0] <= accuracy.mean <= accuracy.interval[1] <= 1:
         raise Wrong(f"an accuracy of {accuracy}")
     return "taken"
 

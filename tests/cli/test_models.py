@@ -9,6 +9,7 @@ from wavedil.cli import main
 from wavedil.config import SIZES, Config, DataConfig, ModelConfig, sized_model
 from wavedil.models import build_model
 from wavedil.training.config import save_toml
+from wavedil.training.metrics import wilson_interval
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -43,11 +44,14 @@ def test_runs_with_their_accuracy(tmp_path: Path, capsys):
     (one / "report.json").write_text(
         json.dumps({"test": {"correct": 8, "n": 10}, "validation": {"correct": 27, "n": 30}})
     )
-    (many / "seeds.json").write_text(json.dumps({"together": {"mean": 0.97531}}))
+    seeds = {"accuracy": {"0": 0.97, "1": 0.98062}, "mean": 0.97531, "n": 400}
+    (many / "seeds.json").write_text(json.dumps({"together": seeds}))
     table = printed(capsys, str(one), str(many))
     assert "| one | 0.5 |" in table
-    assert "87.50%" in table
-    assert "97.53%" in table
+    assert "| 87.50% | 73.89% to 94.54% |" in table
+    assert "| 97.53% | 95.46% to 98.64% |" in table
+    [row] = json.loads(printed(capsys, str(one), "--json"))
+    assert row["accuracy_interval"] == list(wilson_interval(35, 40))
     (one / "report.json").unlink()
     assert "accuracy" not in printed(capsys, str(one))
 

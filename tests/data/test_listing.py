@@ -70,14 +70,17 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
 
 def test_folders_deeper_than_the_stack_are_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for _ in range(1200):
-        os.mkdir("d")  # noqa: PTH102 (a path of all of them would be too long)
-        os.chdir("d")
     touch(tmp_path / "a.wav")
-    assert list_recordings(tmp_path, deep=True).files == (tmp_path / "a.wav",)
-    for _ in range(1200):
-        os.chdir("..")
-        os.rmdir("d")  # noqa: PTH106
+    depth = 0
+    try:
+        for depth in range(1, 1201):  # noqa: B007
+            os.mkdir("d")  # noqa: PTH102 (a path of all of them would be too long)
+            os.chdir("d")
+        assert list_recordings(tmp_path, deep=True).files == (tmp_path / "a.wav",)
+    finally:  # pytest removes folders by recursion, which ends here
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")  # noqa: PTH106
 
 
 @settings(max_examples=20)

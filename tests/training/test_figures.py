@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wavedil.training.figures import mean_accuracy, read_columns
+from wavedil.training.figures import read_columns, run_accuracy
 
 
 def test_columns_of_numbers_are_read_whatever_the_editor(tmp_path: Path) -> None:
@@ -39,4 +39,4 @@ def test_what_is_no_table_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_folder_without_a_finished_run_has_no_accuracy(tmp_path: Path) -> None:
-    assert mean_accuracy(tmp_path) is None
+    assert run_accuracy(tmp_path) is None

@@ -11,7 +11,7 @@ from tiny import tiny_config, write_corpus
 import wavedil.training.repeats as repeats
 from wavedil.cli import main
 from wavedil.training.config import load_config, save_toml
-from wavedil.training.figures import mean_accuracy, read_report
+from wavedil.training.figures import read_report, run_accuracy
 from wavedil.training.interrupt import TrainingInterruptedError
 from wavedil.training.run_folder import RunFolder
 
@@ -84,20 +84,34 @@ def test_seeds_train_apart_and_go_on_where_they_stopped(tmp_path: Path, monkeypa
         '{"test": {"n": 2}}',
         '{"test": {"correct": 3, "n": 2}}',
         '{"test": {"correct": 0, "n": 0}}',
+        '{"test": {"correct": 0, "n": 1%s}}' % ("0" * 400),
     ],
 )
 def test_a_report_of_any_content_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "report.json").write_text(content)
-    for read in (lambda: read_report(tmp_path / "report.json"), lambda: mean_accuracy(tmp_path)):
+    for read in (lambda: read_report(tmp_path / "report.json"), lambda: run_accuracy(tmp_path)):
         with pytest.raises(ValueError, match=r"report\.json: "):
             read()
 
 
-@pytest.mark.parametrize("content", ["[1]", "{}", '{"together": {"mean": "1"}}', '{"together": {"mean": 1e999}}'])
-def test_a_summary_of_any_content_is_named(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("[1]", "accuracy"),
+        ("{}", "accuracy"),
+        ('{"together": {"mean": 0.5, "n": 9}}', "accuracy"),
+        ('{"together": {"accuracy": {}, "mean": 0.5, "n": 9}}', "accuracy"),
+        ('{"together": {"accuracy": {"0": 1e999}, "mean": 0.5, "n": 9}}', "accuracy"),
+        ('{"together": {"accuracy": {"0": true}, "mean": 1, "n": 9}}', "accuracy"),
+        ('{"together": {"accuracy": {"0": 0.5}, "mean": 0.5, "n": 0}}', "n"),
+        ('{"together": {"accuracy": {"0": 0.5}, "mean": "0.5", "n": 9}}', "mean"),
+        ('{"together": {"accuracy": {"0": 0.5, "1": 0.7}, "mean": 0.9, "n": 9}}', "mean"),
+    ],
+)
+def test_a_summary_of_any_content_is_named(tmp_path: Path, content: str, key: str) -> None:
     (tmp_path / "seeds.json").write_text(content)
-    with pytest.raises(ValueError, match=r"seeds\.json: key 'together\.mean'"):
-        mean_accuracy(tmp_path)
+    with pytest.raises(ValueError, match=rf"seeds\.json: key 'together\.{key}'"):
+        run_accuracy(tmp_path)
 
 
 def test_several_seeds_move_together_and_are_continued_by_one_command(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from wavedil.cli.parser import integer
@@ -24,6 +24,7 @@ class Costs:
         state_bytes: what a stream keeps, in float32.
         latency_ms: from a sample to the logits that it is the first to complete: a hop.
         accuracy: on validation and testing together, the mean over the seeds; None where nothing was trained.
+        accuracy_interval: 95% confidence interval of the accuracy of one run; likewise.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Costs:
     state_bytes: int
     latency_ms: float
     accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +61,7 @@ def named_sizes(n_classes: int) -> Iterator[Costs]:
             yield costs(f"{name} {size}", sized_model(name, size), n_classes, DataConfig().sample_rate)
 
 
-def costs(name: str, model: ModelConfig, n_classes: int, sample_rate: int, accuracy: float | None = None) -> Costs:
+def costs(name: str, model: ModelConfig, n_classes: int, sample_rate: int) -> Costs:
     """What a model costs, from its description."""
     from wavedil.receptive.chain import answer_for
     from wavedil.receptive.keyword import keyword_layers
@@ -74,7 +76,6 @@ def costs(name: str, model: ModelConfig, n_classes: int, sample_rate: int, accur
         receptive_field_ms=(answer.receptive_field or 0) * 1000 / sample_rate,
         state_bytes=answer.state_bytes or 0,
         latency_ms=float(hop) * 1000 / sample_rate,
-        accuracy=accuracy,
     )
 
 
@@ -87,7 +88,7 @@ def costs_of_run(path: Path) -> Costs:
     """
     from wavedil.receptive.keyword import class_count
     from wavedil.training.config import load_config
-    from wavedil.training.figures import mean_accuracy
+    from wavedil.training.figures import run_accuracy
 
     found = next(
         (file for file in (path / "config.toml", *sorted(path.glob("seed*/config.toml"))) if file.exists()), None
@@ -97,7 +98,9 @@ def costs_of_run(path: Path) -> Costs:
         reason = "there is none in it" if path.is_dir() else "this is a file" if path.exists() else "no such folder"
         raise FileNotFoundError(f"{path}: {expected}; {reason}")
     config: Config = load_config(found)
-    return costs(path.name, config.model, class_count(config.data), config.data.sample_rate, mean_accuracy(path))
+    row = costs(path.name, config.model, class_count(config.data), config.data.sample_rate)
+    found = run_accuracy(path)
+    return replace(row, accuracy=found.mean, accuracy_interval=found.interval) if found else row
 
 
 def table(rows: Sequence[Costs]) -> str:
@@ -117,12 +120,15 @@ _HEADINGS = {
     "state_bytes": "state (bytes)",
     "latency_ms": "latency (ms)",
     "accuracy": "accuracy",
+    "accuracy_interval": "95% interval of a run",
 }
 
 
-def _cell(name: str, value: str | float | None) -> str:
+def _cell(name: str, value: str | float | tuple[float, float] | None) -> str:
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, tuple):
+        return "{:.2%} to {:.2%}".format(*value)
     if name == "accuracy":
         return f"{value:.2%}"
     if name == "macs_per_second":
