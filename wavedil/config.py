@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Boundary = Literal["zeros", "silence"]
+WORDS_OF_DATA = ("auto", "all")  # values of data.words that are resolved with the data
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavedil.data.index import folder_index
-from wavedil.data.listing import HIDDEN, LINKED, NESTED, OTHER, UNREAD, list_recordings, list_words, name_key
+from wavedil.data.listing import (
+    BESIDE,
+    EMPTY,
+    HIDDEN,
+    LINKED,
+    NESTED,
+    OTHER,
+    UNREAD,
+    list_recordings,
+    list_words,
+    name_key,
+)
 
 
 def touch(*paths: Path) -> None:
@@ -57,6 +68,16 @@ def test_what_has_the_name_of_a_recording_is_taken_whatever_it_is(
         server.bind("socket.wav")
     names = ["circle.wav", "folder.wav", "gone.wav", "pipe.wav", "socket.wav"]
     assert [path.name for path in list_recordings(Path()).files] == names
+
+
+def test_empty_folders_and_lists_of_other_names_are_said(tmp_path: Path) -> None:
+    lists = ("Testing_List.txt", "test_list.csv", "validation.txt", "testing_list", "train.lst")
+    touch(tmp_path / "yes" / "0.wav", *(tmp_path / name for name in (*lists, "notes.txt", "validation_list.txt")))
+    (tmp_path / "no").mkdir()
+    touch(tmp_path / "up" / ".DS_Store")
+    listing = list_words(tmp_path)
+    assert {name for name, reason in listing.passed_over if reason == BESIDE} == set(lists)
+    assert {name for name, reason in listing.passed_over if reason == EMPTY} == {"no", "up"}
 
 
 def test_links_that_lead_back_end(tmp_path: Path) -> None:

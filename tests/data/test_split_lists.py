@@ -69,6 +69,17 @@ def test_names_that_are_not_utf_8_are_listed_by_their_bytes(folder: Path) -> Non
     assert held_out(folder) == {f"go/{name}"}
 
 
+@pytest.mark.parametrize("on_disk", ["für", os.fsdecode(b"f\xfcr")])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_lists_and_folders_agree_whether_they_are_utf_8_or_latin_1(tmp_path: Path, on_disk: str, encoding: str) -> None:
+    (tmp_path / on_disk).mkdir()
+    names = ("é0.wav", os.fsdecode(b"\xe91.wav"))
+    for name in (*names, "2.wav"):
+        (tmp_path / on_disk / name).touch()
+    write_list(tmp_path, "für/é0.wav", "für/é1.wav", encoding=encoding)
+    assert held_out(tmp_path) == {f"{on_disk}/{name}" for name in names}
+
+
 def test_lines_that_name_nothing_are_counted(folder: Path) -> None:
     write_list(folder, "go/0.wav", "", "go/99.wav", "stop/0.wav")
     [note] = [note for note in folder_index(folder).split_notes if "list.txt" in note]
@@ -79,7 +90,7 @@ def test_lines_that_name_nothing_are_counted(folder: Path) -> None:
 
 def test_a_list_of_other_data_is_refused(folder: Path) -> None:
     write_list(folder, "go/0.wav,go", "go/1.wav,go")
-    with pytest.raises(ValueError, match=r"testing_list\.txt: expected .*<word>/<file>, got line 1: 'go/0\.wav,go'"):
+    with pytest.raises(ValueError, match=r"testing_list\.txt: .*such as für/0\.wav, got line 1: 'go/0\.wav,go'"):
         folder_index(folder)
 
 

@@ -96,6 +96,44 @@ def test_data_that_moved_are_named_and_taken_from_their_new_place_if_they_are_th
     assert main(command) == 0
 
 
+def test_words_that_the_data_tell_are_found_again_by_the_same_command(
+    corpus: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(corpus, tmp_path / "words")
+    config = tiny_config(tmp_path / "words", tmp_path / "run", train={"epochs": 1, "kernels": "off"})
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, words="auto"))
+    (tmp_path / "run").mkdir()
+    by_hand, elsewhere = tmp_path / "run" / "config.toml", tmp_path / "mine.toml"
+    save_toml(config, elsewhere)
+    for file in (by_hand, elsewhere):
+        shutil.copy(elsewhere, tmp_path / "kept")
+        by_hand.unlink(missing_ok=True)
+        if file == by_hand:
+            by_hand.write_text("# mine\n" + elsewhere.read_text())
+        assert main(["train", "--config", str(file)]) == 0, capsys.readouterr().err
+        assert main(["train", "--config", str(file), "--resume"]) == 0, capsys.readouterr().err
+        assert "resumed at step 5 of 5" in capsys.readouterr().out
+        assert by_hand.read_text().startswith("# mine") == (file == by_hand)
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "run").mkdir()
+
+
+def test_words_that_come_after_a_run_began_are_noticed(corpus: Path, tmp_path: Path, capsys: Capture) -> None:
+    shutil.copytree(corpus, tmp_path / "words")
+    config = tiny_config(tmp_path / "words", tmp_path / "run", train={"epochs": 1, "kernels": "off"})
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, words="auto"))
+    save_toml(config, tmp_path / "mine.toml")
+    command = ["train", "--config", str(tmp_path / "mine.toml")]
+    assert main(command) == 0
+    word = next(path for path in (tmp_path / "words").iterdir() if path.is_dir())
+    shutil.copytree(word, tmp_path / "words" / "another")
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 2
+    assert "cannot be resumed with another 'data.words': expected ['bed', 'cat', 'dog'], got ['another'," in (
+        capsys.readouterr().err
+    )
+
+
 def test_an_evaluation_from_another_folder_finds_the_data_or_says_whose_path_it_is(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -140,6 +140,31 @@ def test_several_seeds_move_together_and_are_continued_by_one_command(tmp_path: 
     assert "moved holds runs of several seeds: continue them with --seeds" in capsys.readouterr().err
 
 
+def test_seeds_of_the_words_of_a_folder_are_continued_where_data_and_runs_have_moved(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    config = tiny_config(write_corpus(tmp_path / "corpus"), tmp_path / "runs", train={"epochs": 1})
+    words = config.data.words
+    assert isinstance(words, list)
+
+    def trained(config, resume):
+        run = RunFolder(config.run_dir)
+        with run.begun(dataclasses.replace(config, data=dataclasses.replace(config.data, words=sorted(words))), resume):
+            run.report.write_text(json.dumps({"test": report(1, 2)}))
+
+    monkeypatch.setattr(repeats, "train", trained)
+    repeats.train_seeds(dataclasses.replace(config, data=dataclasses.replace(config.data, words="auto")), 1)
+    for old, new in (("runs", "moved"), ("corpus", "words")):
+        (tmp_path / old).rename(tmp_path / new)
+    command = ["train", "--config", str(tmp_path / "moved" / "config.toml"), "--seeds", "2", "--resume"]
+    assert main(command) == 2
+    assert "if it has moved, name another with --data.root" in capsys.readouterr().err
+    assert main([*command, "--data.root", str(tmp_path / "words")]) == 0, capsys.readouterr().err
+    assert load_config(tmp_path / "moved" / "config.toml").data.words == sorted(words)
+    assert main(command) == 0, capsys.readouterr().err
+
+
 def test_a_finished_seed_is_kept_only_if_its_config_is_the_same(tmp_path: Path, monkeypatch) -> None:
     config = tiny_config(tmp_path, tmp_path / "runs")
     for seed in (0, 1):

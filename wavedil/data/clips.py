@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavedil.config import DataConfig
+from wavedil.config import WORDS_OF_DATA, DataConfig
 from wavedil.data.augment import noise_windows
 from wavedil.data.cache import ClipCache
 from wavedil.data.index import ClipIndex, folder_index, name_of
@@ -139,7 +139,7 @@ def load_splits(config: DataConfig, splits: Sequence[Split] = SPLITS) -> Splits:
         ValueError: if a word has no clips, a split no examples, or silence no noise to make it of.
     """
     index = None
-    if config.test_root is None or set(splits) != {"testing"} or config.words in ("auto", "all"):
+    if config.test_root is None or set(splits) != {"testing"} or config.words in WORDS_OF_DATA:
         index = source_index(config)
     labels = LabelSet.from_config(config, wanted_words(index, config) if index else ())
     if "training" in splits:
@@ -203,7 +203,7 @@ def resolve_data(config: DataConfig) -> DataConfig:
         config = replace(config, speaker=str(Path(config.speaker).expanduser().absolute()))
     if config.words == "auto" and config.source != "folder":
         return replace(config, words="35")
-    if config.words not in ("auto", "all"):
+    if config.words not in WORDS_OF_DATA:
         return config
     labels = LabelSet.from_config(config, wanted_words(source_index(config), config))
     return replace(config, words=list(labels.words))
@@ -329,8 +329,7 @@ def _clip_set(cache: ClipCache, split: Split, labels: LabelSet, config: DataConf
     targets = torch.tensor([target for _, target in examples if target is not None], dtype=torch.int64)
     names = [cache.clips[row].name for row in rows]
     if not rows:
-        hint = "name some in validation_list.txt and testing_list.txt, or add speakers"
-        raise ValueError(f"{cache.root}: no clips of {', '.join(labels.words)} for {split}; {hint}")
+        raise ValueError(f"{cache.root}: no clips of {', '.join(labels.words)} for {split}; {_hint(cache, noise)}")
     if split == "training":
         _require_examples(cache, labels, targets)
     unknown = _of_class(targets, labels, UNKNOWN)
@@ -340,6 +339,14 @@ def _clip_set(cache: ClipCache, split: Split, labels: LabelSet, config: DataConf
     if noise is None:
         return replace(clips, known=torch.arange(len(rows)), unknown=clips.unknown[:0])
     return _for_evaluation(clips, labels, noise, _SEEDS[split])
+
+
+def _hint(cache: ClipCache, noise: Tensor | None) -> str:
+    """What to do where a split is empty; ``noise`` is None for a test folder."""
+    if noise is None:
+        return f"there are clips of {examples(sorted({clip.word for clip in cache.clips}))}"
+    passed_over = "".join(f" ({note})" for note in cache.notes)
+    return f"name some in validation_list.txt and testing_list.txt, or add speakers{passed_over}"
 
 
 def _of_class(targets: Tensor, labels: LabelSet, label: str) -> Tensor:

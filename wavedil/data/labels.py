@@ -1,12 +1,12 @@
 """Words, and the classes that a model tells apart."""
 
-import os
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from wavedil.config import DataConfig
+from wavedil.data.listing import utf8_or_latin1
 
 UNKNOWN = "_unknown_"
 SILENCE = "_silence_"
@@ -30,11 +30,7 @@ def word_of(folder: str) -> str:
 
     A name that is not UTF-8 is read as Latin-1. A reserved name may be written in any case.
     """
-    try:
-        folder.encode()
-    except UnicodeEncodeError:
-        folder = os.fsencode(folder).decode("latin-1")
-    word = unicodedata.normalize("NFC", folder)
+    word = unicodedata.normalize("NFC", utf8_or_latin1(folder))
     return word.lower() if word.lower() in _RESERVED else word
 
 
@@ -106,7 +102,9 @@ class LabelSet:
 
 def _checked(word: object) -> str:
     if not isinstance(word, str) or not word.strip() or "/" in word or not word.isprintable():
-        raise ValueError(f"data.words: expected words, which are names of folders, got {word!r}")
+        raise ValueError(
+            f"data.words: expected words of printable characters without a slash, got {word!r}; rename its folder"
+        )
     normal = word_of(word)
     if normal in _RESERVED:
         key = {UNKNOWN: "unknown", SILENCE: "silence"}.get(normal)

@@ -34,6 +34,7 @@ UNREAD = "in formats that are not read (convert them to WAV or FLAC)"
 OTHER = "with suffixes of no audio format"
 BESIDE = "beside the folders of the words"
 CLOSED = "folders that cannot be listed"
+EMPTY = "empty folders"
 _MOST_EXAMPLES = 3
 
 
@@ -105,6 +106,8 @@ def list_words(root: Path) -> Listing:
             word = list_recordings(Path(entry.path))
             files += word.files
             passed_over += [(f"{entry.name}/{name}", reason) for name, reason in word.passed_over]
+            if not word.files and not word.passed_over:
+                passed_over.append((entry.name, EMPTY))
         elif _suffix(entry.name) in AUDIO_SUFFIXES | _UNREAD_SUFFIXES or _is_like_a_list(entry.name):
             passed_over.append((entry.name, BESIDE))
     return Listing(root, tuple(sorted(files)), tuple(sorted(passed_over)))
@@ -114,11 +117,21 @@ def name_key(name: str) -> str:
     """A name below the root as lists and tables are compared with it.
 
     Slashes may be either way, Unicode composed or not, and the suffix of an audio format does not count, since
-    recordings are transcoded.
+    recordings are transcoded. A part that is not UTF-8 is read as Latin-1, as :func:`utf8_or_latin1` does.
     """
+    name = "/".join(map(utf8_or_latin1, name.split("/")))
     name = os.path.normpath(unicodedata.normalize("NFC", name.strip()).replace("\\", "/")).replace("\\", "/")
     suffix = PurePath(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in AUDIO_SUFFIXES else name
+
+
+def utf8_or_latin1(name: str) -> str:
+    """A name as text: one that the system gives in bytes that are not UTF-8 is read as Latin-1."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
+    return name
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -173,7 +186,10 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _is_like_a_list(name: str) -> bool:
     """Whether a file may have been meant for a list of a split, but has another name."""
-    return name.lower().endswith("list.txt") and name not in LISTS.values()
+    path = PurePath(name.lower())
+    is_table = path.suffix in ("", ".txt", ".csv", ".tsv", ".lst")
+    is_of_split = "list" in path.stem or path.stem.startswith(("train", "val", "test", "dev"))
+    return is_table and is_of_split and name not in LISTS.values()
 
 
 def _is_hidden(name: str) -> bool:

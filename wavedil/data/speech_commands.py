@@ -69,7 +69,8 @@ def dataset_folder(root: str | Path, version: str) -> Path:
     """
     folder = _folder_of(root, version)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; set download = true, or root to where Speech Commands is")
+        remedy = f'download = true, or root to the folder above {FOLDER}; source = "folder" takes any folder of words'
+        raise FileNotFoundError(f"{folder}: no such folder; set {remedy}")
     return folder
 
 

@@ -67,6 +67,7 @@ class SplitLists:
         Raises:
             ValueError: if none of a list's lines does: it is of other data, or written in another way.
         """
+        names = list(names)
         lost, notes = self.lost(names), []
         for split in self.found:
             total = sum(line.split == split for line in self.lines)
@@ -74,7 +75,8 @@ class SplitLists:
             path = self.root / LISTS[split]
             if bad and len(bad) == total:
                 raise ValueError(
-                    f"{path}: expected names of recordings, <word>/<file>, got {bad[0]}, which is not there"
+                    f"{path}: expected names of recordings, such as {examples(names[:1])}, got {bad[0]}, which is not "
+                    "there"
                 )
             if bad:
                 notes.append(f"{path}: {len(bad):,} of {total:,} lines name no recording ({examples(map(str, bad))})")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from wavedil.config import DataConfig
+from wavedil.config import WORDS_OF_DATA, DataConfig
 from wavedil.data.cache import ClipCache
 from wavedil.data.clips import ClipSet, find_index, load_splits, open_clips
 from wavedil.data.index import name_of
@@ -67,7 +67,7 @@ def run_data(
 
 
 def _data_of(config: DataConfig, path: Path, meta: ModelMeta, split: EvaluationSplit) -> EvaluationData:
-    if config.words in ("auto", "all"):
+    if config.words in WORDS_OF_DATA:
         config = replace(config, words=list(LabelSet(meta.labels).words))
     labels = LabelSet.from_config(config)
     if labels != LabelSet(meta.labels):

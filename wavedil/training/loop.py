@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import torch
 
-from wavedil.config import Config
+from wavedil.config import WORDS_OF_DATA, Config
 from wavedil.data.augment import Augment
 from wavedil.data.clips import Splits, load_splits, resolve_data
 from wavedil.data.labels import SILENCE
@@ -73,7 +73,7 @@ def train(config: Config, resume: bool = False) -> Path:
         with process.node_first(), paths_explained(config, run.config):
             splits = load_splits(config.data)
         if process.is_main:
-            found = [f"the words of {config.data.root}: {', '.join(splits.labels.words)}"] * (words in ("auto", "all"))
+            found = [f"the words of {config.data.root}: {', '.join(splits.labels.words)}"] * (words in WORDS_OF_DATA)
             for note in (*found, *splits.notes):
                 print(f"note: {note}", file=sys.stderr, flush=True)
         if not len(splits.validation):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wavedil.config import Config
+from wavedil.data.clips import resolve_data
 from wavedil.training.before import check_seeds
 from wavedil.training.figures import read_report
 from wavedil.training.interrupt import TrainingInterruptedError
@@ -14,7 +15,7 @@ from wavedil.training.loop import train
 from wavedil.training.metrics import wilson_interval
 from wavedil.training.report import write_json
 from wavedil.training.run_folder import RunFolder
-from wavedil.training.run_paths import resume_command, with_absolute_paths
+from wavedil.training.run_paths import absolute_path, paths_explained, resume_command, with_absolute_paths
 
 SPLITS = ("test", "validation", "together")
 
@@ -39,17 +40,21 @@ def train_seeds(config: Config, count: int, resume: bool = False) -> Path:
     check_seeds(config, count, resume)
     together = RunFolder(config.run_dir)
     together.path.mkdir(parents=True, exist_ok=True)
+    with paths_explained(config, together.config):
+        resolved = with_absolute_paths(replace(config, data=resolve_data(config.data)))  # of one set of words for all
     if not together.seeds():
-        together.write_config(with_absolute_paths(config))
+        together.write_config(resolved)
     reports = {}
     for seed in range(config.seed, config.seed + count):
         run = together.seed(seed)
         own = replace(config, seed=seed, run_dir=str(run.path))
         if resume and run.report.exists():
-            run.check_same(with_absolute_paths(own))
+            run.check_same(replace(resolved, seed=seed, run_dir=str(absolute_path(run.path))))
         else:
             _train_one(own, resume, resume_command(together.config, "--seeds", str(count)))
         reports[seed] = read_report(run.report)
+    if together.config.exists():  # which runs of an older version lack
+        together.update_paths(resolved)
     path = together.path / "seeds.json"
     summary = summarise(reports)
     write_json(path, summary)

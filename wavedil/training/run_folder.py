@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from wavedil.config import Config
+from wavedil.config import WORDS_OF_DATA, Config
 from wavedil.files import in_home, require_no_other
 from wavedil.training.atomic import recover_folder, remove_temporaries, write_folder
 from wavedil.training.checkpoint_store import CheckpointStore
@@ -159,6 +159,8 @@ class RunFolder:
     def check_same(self, config: Config) -> None:
         """Refuse a config that would compute something else than the one that is there.
 
+        Words that one of them leaves to the data are judged with these, by the checkpoint.
+
         Raises:
             FileNotFoundError: if there is none.
             ValueError: naming the first key that differs.
@@ -166,6 +168,8 @@ class RunFolder:
         former = load_config(self.config)
         for key in config_keys():
             values = [value_of(one, key) for one in (former, config)]
+            if key == "data.words" and any(value in WORDS_OF_DATA for value in values):
+                continue
             if key not in FREE_KEYS and values[0] != values[1]:
                 raise ValueError(
                     f"{self.config}: this run cannot be resumed with another '{key}': "
