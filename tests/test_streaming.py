@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wavedil import Stream
-from wavedil.layers import CausalConv1d, Chain, DilatedStack, GatedResidualBlock
+from wavedil.layers import CausalConv1d, Chain, Delay, DilatedStack, GatedResidualBlock, Parallel
+from wavedil.layers.base import StreamingModule, Window
 
 
 def strided() -> Chain:
@@ -305,3 +306,53 @@ def test_a_stream_is_printed_on_one_line():
 def test_a_stream_that_cannot_be_made(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [Chain(), Chain(nn.Dropout(0.5)), Delay(0), Parallel(nn.Identity(), join="sum")],
+    ids=["chain", "dropout", "delay", "parallel"],
+)
+def test_a_chunk_may_be_reused_while_its_outputs_are_held(module: StreamingModule) -> None:
+    stream, chunk = Stream(module.eval(), 1, 2), torch.ones(1, 2, 5)
+    outputs = stream.push(chunk)
+    chunk.zero_()
+    assert torch.equal(outputs, torch.ones(1, 2, 5))
+
+
+class Steered(Window):
+    """Looks one sample ahead, and says of its condition only that it runs along, not its channels."""
+
+    def __init__(self) -> None:
+        super().__init__(span=2, step_size=1, lookahead=1)
+        self.delay = Delay(1)
+
+    @property
+    def aligned(self) -> tuple[str, ...]:
+        return ("local_condition",)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return ("buffer", "steering")
+
+    def apply_window(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., 1:] - x[..., :-1]
+
+    def step(self, x: torch.Tensor, state: Any, local_condition: torch.Tensor) -> Any:
+        y, buffer = super().step(x, state[:1])
+        steering, waiting = self.delay.step(local_condition.sum(1, keepdim=True), state[1:])
+        return y + steering, (*buffer, *waiting)
+
+    def start(self, x: torch.Tensor, silence: bool) -> Any:
+        y, buffer = super().start(x, silence)
+        return y, (*buffer, x.new_zeros(len(x), 1, 1))
+
+
+def test_flush_knows_the_channels_of_a_condition_from_what_was_pushed() -> None:
+    module = Steered()
+    x, steering = torch.randn(1, 2, 9), torch.randn(1, 3, 9)
+    stream = Stream(module, 1, 2)
+    halves = zip(x.split(5, -1), steering.split(5, -1), strict=True)
+    outputs = [stream.push(chunk, local_condition=part) for chunk, part in halves]
+    streamed = torch.cat([*outputs, stream.flush()], dim=-1)
+    torch.testing.assert_close(streamed, module(x, local_condition=steering))

@@ -75,6 +75,7 @@ class Stream:
         self._like = next(module.parameters(), torch.empty(0)).detach().to(device=device, dtype=dtype)
         self._first_conditions = {name: value.detach().clone() for name, value in conditions.items()}
         self._conditions: dict[str, Tensor] = {}
+        self._running_shapes = {name: module.condition_shapes[name] for name in module.aligned}
         self._may_turn = may_turn(module)
         self._no_outputs: Any = None
         self.reset()
@@ -118,7 +119,8 @@ class Stream:
                 fill a hop.
 
         Returns:
-            The outputs that the chunk completes, ``(batch, ..., n)`` with n >= 0, or a tuple of such.
+            The outputs that the chunk completes, ``(batch, ..., n)`` with n >= 0, or a tuple of such. They share no
+            memory with the chunk.
 
         Raises:
             TypeError: if the chunk or a condition is no tensor, or of another type than the stream.
@@ -130,6 +132,7 @@ class Stream:
         steady, running = split_conditions(self.module, {**self._conditions, **given})
         check_conditions(self.module, {**steady, **running}, chunk)
         self._conditions = steady | {name: given[name].detach().clone() for name in steady.keys() & given.keys()}
+        self._running_shapes = {name: tuple(value.shape[1:-1]) for name, value in running.items()}
         self._position += chunk.shape[-1]
         return self._feed({"": chunk, **running})
 
@@ -209,6 +212,8 @@ class Stream:
     def _run(self, chunk: Tensor, running: dict[str, Tensor]) -> Any:
         """Outputs of whole hops, without those of before the start."""
         outputs, self._state = self.module.step(chunk, self._state, **self._conditions, **running)
+        # A caller may reuse the chunk's memory while it still holds the outputs.
+        outputs = _map(outputs, lambda y: _apart(y, chunk))
         dropped = min(min(self._early), _length(outputs))
         outputs = drop_first(outputs, dropped)
         self._early = [early - dropped for early in self._early]
@@ -267,12 +272,10 @@ class Stream:
         return self._like.new_zeros(self.batch_size, *self._axes, time)
 
     def _running_zeros(self, time: int) -> dict[str, Tensor]:
-        """Of the conditions that run along, where their channels are known."""
-        shapes = self.module.condition_shapes
-        known = {name: shapes[name] for name in self.module.aligned}
+        """Of the conditions that run along, where their channels are known by the module or from a push."""
         return {
             name: self._like.new_zeros(self.batch_size, *shape, time)
-            for name, shape in known.items()
+            for name, shape in self._running_shapes.items()
             if shape is not None
         }
 
@@ -286,6 +289,10 @@ def _map(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def _length(outputs: Any) -> int:
     return (outputs if isinstance(outputs, Tensor) else outputs[0]).shape[-1]
+
+
+def _apart(y: Tensor, chunk: Tensor) -> Tensor:
+    return y.clone() if y.untyped_storage().data_ptr() == chunk.untyped_storage().data_ptr() else y
 
 
 def _blank(y: Tensor, session: int, count: int) -> Tensor:
