@@ -123,3 +123,14 @@ def test_the_contract_wants_a_time_where_the_field_has_no_end():
 def test_a_window_of_no_frames():
     with pytest.raises(ValueError, match=r"window: expected an integer from 1 to .*, got 0"):
         CausalImagePool(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("window", [None, 3000])
+def test_half_precision_counts_as_far_as_float32(dtype: torch.dtype, window: int | None) -> None:
+    x = torch.rand(1, 2, 5000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    pool, stream = CausalImagePool(window), Stream(CausalImagePool(window), 1, 2, dtype=dtype)
+    streamed = torch.cat([stream.push(chunk) for chunk in x.split(700, dim=-1)], dim=-1)
+    for y in (pool(x), streamed):
+        assert y.dtype == dtype
+        torch.testing.assert_close(y.float(), pool(x.float()), rtol=2 * torch.finfo(dtype).eps, atol=0)

@@ -121,7 +121,10 @@ def check_state(module: "StreamingModule", state: Any, x: Tensor) -> None:
         if part.ndim == 0 or part.shape[0] != x.shape[0]:
             shape = tuple(part.shape)
             raise ValueError(f"{owner}: expected a state of batch size {x.shape[0]}, the signal's, got {shape}")
-        check_kind(f"{owner}, tensor {i} of the state", part, x, "the signal's")
+        # What adds up over time is kept in float32 by a module of half precision.
+        is_wider = x.dtype != part.dtype == torch.promote_types(x.dtype, torch.float32)
+        if not is_wider or part.device != x.device:
+            check_kind(f"{owner}, tensor {i} of the state", part, x, "the signal's")
 
 
 def check_conditions(module: "StreamingModule", conditions: dict[str, Any], x: Tensor, complete: bool = True) -> None:

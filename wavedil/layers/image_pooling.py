@@ -40,8 +40,8 @@ class CausalImagePool(StreamingModule):
 
     What is not there yet does not count: the first frame's mean is that frame, whatever the ``boundary``. (Behind a
     layer with lookahead, its outputs from before the signal count too.) All past frames are held as their mean and
-    number. Once the number is too large for the signal's precision, after 16.8 million frames in float32, the mean goes
-    on with exponentially falling weights.
+    number, in float32 at least, whatever the signal's type. Once the number is too large for that, after 16.8 million
+    frames in float32, the mean goes on with exponentially falling weights.
 
     Args:
         window: frames; None takes all so far.
@@ -90,6 +90,7 @@ class CausalImagePool(StreamingModule):
             counts = counts.clamp(max=self.window)
             y = F.avg_pool1d(joined, self.window, 1) * (self.window / counts)
             past = joined[..., joined.shape[-1] - self.window + 1 :]
+        y = y.to(x.dtype)
         return (y[:, :, None] if x.ndim > 3 else y), (past.clone(), counts[..., -1:].clone())
 
     def start(self, x: Tensor, silence: bool) -> tuple[Tensor, State]:
@@ -108,6 +109,8 @@ def _mean_over_bins(x: Tensor) -> Tensor:
         raise TypeError(f"CausalImagePool: expected a floating-point signal, got {x.dtype}")
     if x.ndim not in (3, 4) or 0 in x.shape[1:-1]:
         raise ValueError(f"CausalImagePool: expected (batch, channels, [frequency,] time), got {tuple(x.shape)}")
+    # Half precision counts no further than 256 or 2048 frames.
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x.mean(dim=-2) if x.ndim > 3 else x
 
 
