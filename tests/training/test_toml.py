@@ -72,6 +72,7 @@ def refused(path: Path) -> str:
         ("batch_size = 3", "did you mean 'train.batch_size'?"),
         ("root = '$HOME/words'", "write the path, or ~"),
         ("root = ''", "expected a path"),
+        (r'speaker = "a\u0000(b)"', "NUL"),
         (r'root = "a\u0000b"', "NUL"),
     ],
 )

@@ -201,7 +201,7 @@ def _matches(value: Any, hint: Any) -> bool:
     if origin in (types.UnionType, Union):
         return any(_matches(value, arg) for arg in get_args(hint))
     if origin is Literal:
-        return value in get_args(hint)
+        return isinstance(value, str) and value in get_args(hint)
     if origin is list:
         return isinstance(value, list) and all(_matches(item, get_args(hint)[0]) for item in value)
     if hint is float:

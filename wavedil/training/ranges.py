@@ -89,6 +89,7 @@ RANGES: dict[str, Check] = {
     "seed": _integer(0, 2**63 - 1),
     "data.root": _path,
     "data.words": _words,
+    "data.speaker": lambda name, value: value is None or _text(name, value),
     "data.unknown_share": _BELOW_ONE,
     "data.silence_share": _BELOW_ONE,
     "data.test_root": _path,
