@@ -38,7 +38,8 @@ class _Seed:
     """A whole file.
 
     Attributes:
-        name: format, encoding, byte order and number of channels.
+        name: format, encoding, byte order and number of channels, as they were asked for.
+        told: the same, as the header tells them.
         content: its bytes.
         values: ``(channels, time)``; None where the package refuses the format.
         data: where the samples begin in the file; None where it is not plain PCM.
@@ -46,6 +47,7 @@ class _Seed:
     """
 
     name: str
+    told: tuple[str, str, str, int]
     content: bytes
     values: np.ndarray | None
     data: int | None
@@ -84,15 +86,17 @@ def _seed(folder: Path, form: str, subtype: str, endian: str, channels: int) -> 
     except (soundfile.LibsndfileError, RuntimeError, OSError):  # listed, but not written
         return None
     name = f"{form} {subtype} {endian} {channels}"
+    info = soundfile.info(str(path)) if form != "RAW" else None
+    told = (info.format, info.subtype, info.endian, info.channels) if info else (form, subtype, endian, channels)
     try:
         values, rate = read_file(path)
     except ValueError:
-        return _Seed(name, content, None, None, 1)
+        return _Seed(name, told, content, None, None, 1)
     if rate != RATE:
         raise RuntimeError(f"{name}: {rate} Hz")
     frame = _WIDTHS.get(subtype, 0) * channels
     data = _find_data(content, values, subtype, frame) if frame and form != "FLAC" else None
-    return _Seed(name, content, values, data, frame)
+    return _Seed(name, told, content, values, data, frame)
 
 
 def _find_data(content: bytes, values: np.ndarray, subtype: str, frame: int) -> int:
@@ -155,8 +159,7 @@ def _compare(where: str, seed: _Seed, content: bytes, values: np.ndarray, shift:
 
 def _is_as(info: Any, seed: _Seed) -> bool:
     """Whether a header still tells the original's format, encoding and channels; if not, the samples are others."""
-    form, subtype, _, channels = seed.name.split()
-    return (info.format, info.subtype, info.channels) == (form, subtype, int(channels))
+    return (info.format, info.subtype, info.endian, info.channels) == seed.told
 
 
 def _other(where: str, seed: _Seed) -> str:
