@@ -20,6 +20,13 @@ def test_an_integer_passes_just_within_its_range(value, least, size):
             bounded_integer("n", value, least, least + size)
 
 
+def test_a_long_power_of_ten_is_readable_in_a_message():
+    with pytest.raises(ValueError, match=r"^n: expected an integer from 1 to 10\^100, got 0$"):
+        bounded_integer("n", 0, 1, 10**100)
+    with pytest.raises(ValueError, match=r"^n: expected an integer from 1 to 1000, got 0$"):
+        bounded_integer("n", 0, 1, 1000)
+
+
 def test_integers_of_other_types_pass_as_int():
     assert type(bounded_integer("n", np.int16(3), 1, 5)) is int
 

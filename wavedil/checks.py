@@ -36,7 +36,7 @@ def bounded_integer(name: str, value: Any, least: int, most: int) -> int:
         Traceback (most recent call last):
         ValueError: depth: expected an integer from 1 to 24, got 40
     """
-    expected = f"{name}: expected an integer from {least} to {most}"
+    expected = f"{name}: expected an integer from {_end(least)} to {_end(most)}"
     try:
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -126,6 +126,13 @@ def shown(value: Any) -> str:
     except Exception:  # the repr of a class of the caller may do anything
         text = f"a {type(value).__name__}"
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def _end(value: int) -> str:
+    """An end of a range: long powers of ten as such."""
+    text = shown(value)
+    zeros = round(math.log10(value)) if value > 0 else 0
+    return f"10^{zeros}" if len(text) > 24 and value == 10**zeros else text
 
 
 def _is_short(word: Any) -> bool:

@@ -21,6 +21,7 @@ from wavedil.receptive.trace.fields import (
     seeds,
     taps_from,
 )
+from wavedil.receptive.trace.hops import even_hop
 from wavedil.receptive.trace.lengths import Attempt
 from wavedil.receptive.trace.reach import NOTHING, reaches
 from wavedil.receptive.trace.subject import set_seed
@@ -193,7 +194,8 @@ def _stride(found: Attempt, axis: int) -> Fraction:
             field = fitted(where, inner(where, length, where.width, where.width)) or of_one_side(where, length)
             if field is not None:
                 return field.stride
-    return found.hops[axis] or Fraction(length, max(found.reach.shape)).limit_denominator(10_000)
+    hop = found.hops[axis] or Fraction(length, max(found.reach.shape)).limit_denominator(10_000)
+    return even_hop(found, axis) or hop
 
 
 def _of_one_place(found: Attempt, axis: int) -> tuple[Field, list[str]]:

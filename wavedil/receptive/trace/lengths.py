@@ -265,7 +265,7 @@ def _compared(shorter: Attempt, longer: Attempt, refused: set[int]) -> Attempt:
         fixed=tuple(shorter.fixed[i] or i in refused for i in axes),
         growing=tuple(shorter.growing[i] or (wider[i] and _grows(shorter, longer, i)) for i in axes),
         wider=wider,
-        hops=tuple(_measured_hop(shorter, longer, i) for i in axes),
+        hops=tuple(measured_hop(shorter, longer, i) for i in axes),
         cuts=tuple(_cut(shorter, longer, i) for i in axes),
         stretched=tuple(_stretches(shorter, longer, i) for i in axes),
     )
@@ -297,7 +297,7 @@ def _stretches(shorter: Attempt, longer: Attempt, axis: int) -> bool:
 
 def _grows(shorter: Attempt, longer: Attempt, axis: int) -> bool:
     """Whether the field grows along with the input, or for the second time, and the input is long enough to say so."""
-    if longer.program.divides and _measured_hop(shorter, longer, axis) is None:
+    if longer.program.divides and measured_hop(shorter, longer, axis) is None:
         return True
     if longer.lengths[axis] < _long(longer, axis):
         return False
@@ -306,7 +306,7 @@ def _grows(shorter: Attempt, longer: Attempt, axis: int) -> bool:
     return longer.widths[axis] > 0.9 * ratio * shorter.widths[axis] or again
 
 
-def _measured_hop(shorter: Attempt, longer: Attempt, axis: int) -> Fraction | None:
+def measured_hop(shorter: Attempt, longer: Attempt, axis: int) -> Fraction | None:
     """Inputs for each output, from what a longer input added to the output; None where it added nothing."""
     inputs = longer.lengths[axis] - shorter.lengths[axis]
     if not inputs:
