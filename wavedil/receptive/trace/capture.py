@@ -22,6 +22,9 @@ zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_
 new_empty_strided sym_size sym_numel sym_stride
 """
 SHAPE_ONLY = frozenset(_SHAPES.split())
+# Arguments of which others take nothing else.
+SHAPE_OF = {"type_as": "other", "expand_as": "other", "view_as": "other", "reshape_as": "other"}
+SHAPE_OF |= {"fill": "self", "copy": "self", "zero": "self"}
 
 
 def capture(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from wavedil.receptive.failures import TORCH
 from wavedil.receptive.trace.capture import (
+    SHAPE_OF,
     SHAPE_ONLY,
     bind,
     calls,
@@ -172,10 +173,10 @@ class _Walker:
                 place = f"{getattr(target, '__name__', target)} in {module_path(node) or 'the module itself'}"
                 raise UnknownOperatorError(f"operator {place}: what it reads is not known{line_of(node)}")
             return target(*args, **kwargs)
-        bound = bind(target, args, kwargs)
+        bound = _without_values(node, bind(target, args, kwargs))
         if not reaches(*bound.values()):
             with torch.no_grad():
-                return target(*args, **kwargs)
+                return target(*bound.values()) if op_name(target) in SHAPE_OF else target(*args, **kwargs)
         name, path = op_name(target), module_path(node)
         shapes = _shapes(node.meta.get("val"))
         if any(not isinstance(size, int) for shape in _each(shapes) for size in shape):
@@ -257,6 +258,15 @@ def _shapes_without_values(node: fx.Node, args: Sequence[Any], kwargs: dict[str,
         except (RuntimeError, IndexError, TypeError, ValueError):
             return None
     return found[0] if found[0] == found[1] else None
+
+
+def _without_values(node: fx.Node, bound: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that give an operator their shape and type alone, as tensors that depend on nothing."""
+    name = SHAPE_OF.get(op_name(node.target))
+    if name is None or not isinstance(bound.get(name), Reach):
+        return bound
+    example = bind(node.target, node.args, node.kwargs)[name].meta["val"]
+    return {**bound, name: torch.empty(bound[name].shape, dtype=example.dtype)}
 
 
 def _stand_in(argument: Any, value: Any, fill: Callable[..., Tensor]) -> Any:

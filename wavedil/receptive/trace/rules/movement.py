@@ -39,8 +39,6 @@ def move(call: Call) -> Any:
     """The operator itself, on each plane."""
     name, x = next(iter(call.args.items()))
     others = {k: v for k, v in call.args.items() if k != name}
-    if call.name in ("view_as", "reshape_as", "expand_as"):
-        others = {k: torch.empty(v.shape) if isinstance(v, Reach) else v for k, v in others.items()}
     if not isinstance(x, Reach) or reaches(*others.values()):
         return picked(call)
     if call.name in _VIEWS:  # planes are not laid out in memory as the values are
