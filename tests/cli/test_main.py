@@ -1,9 +1,11 @@
 """The command line as a whole: it answers at once, and errors are one line."""
 
+import io
 import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +195,11 @@ def test_runs_as_a_module():
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("receptive field  2 samples")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only some systems have a device that is always full")
+def test_a_full_disk_under_the_printed_answer_is_one_line(monkeypatch, capsys):
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=True))
+        assert cli.main(["rf", "--kernel", "3"]) == 2
+    assert capsys.readouterr().err == "wavedil: error: printed output: no space left on device\n"

@@ -79,8 +79,8 @@ def _print_anything() -> None:
 
 def _in_words(error: Exception) -> str:
     """The message of an error on one line; of the system's own, "the file: what is wrong" without the number."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    if isinstance(error, OSError) and error.strerror:  # of what is printed, the file has no name
+        text = f"{error.filename or 'printed output'}: {error.strerror[0].lower()}{error.strerror[1:]}"
     else:
         text = str(error) or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     return " ".join(text.splitlines())
