@@ -28,7 +28,7 @@ ALLOWED = {
     "runtime": {"models", "filterbank", "features", "layers", "receptive", "config", "folders"},
     "testing": {"models", "layers", "receptive", "config", "streaming", "export"},
     "audio": set(),
-    "data": {"audio", "config", "functional", "folders", "text"},
+    "data": {"audio", "config", "files", "functional", "folders", "text"},
     "training": {
         "data",
         "audio",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from wavedil.files import open_lock
+from wavedil.files import in_home, open_lock
 
 try:
     import fcntl
@@ -23,7 +23,7 @@ _SILENT = 5.0  # seconds of waiting without a word
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """The folder for caches: the one given, else ``$WAVEDIL_CACHE``, else ``~/.cache/wavedil``."""
-    return Path(cache_dir or os.environ.get("WAVEDIL_CACHE") or "~/.cache/wavedil").expanduser()
+    return in_home(cache_dir or os.environ.get("WAVEDIL_CACHE") or "~/.cache/wavedil")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wavedil.data.index import folder_index
 from wavedil.data.listing import (
+    BACK,
     BESIDE,
     EMPTY,
     HIDDEN,
@@ -85,7 +86,9 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
     (tmp_path / "yes" / "up").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to(tmp_path)
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    assert [path.name for path in list_words(tmp_path).files] == ["0.wav"]
+    listing = list_words(tmp_path)
+    assert [path.name for path in listing.files] == ["0.wav"]
+    assert listing.passed_over == (("self", BACK), ("yes/up", LINKED))
     assert [path.name for path in list_recordings(tmp_path, deep=True).files] == ["0.wav"]
 
 

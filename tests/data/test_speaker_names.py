@@ -127,3 +127,10 @@ def test_without_a_speaker_it_is_said_once_that_the_split_is_by_file(tmp_path: P
     [note] = [note for note in folder_index(tmp_path).split_notes if "by file" in note]
     assert "30 of 31 recordings (go/0.wav, go/1.wav, go/10.wav, ...)" in note
     assert not [note for note in folder_index(tmp_path, speaker="/([a-z0-9]+)").notes if "by file" in note]
+
+
+def test_a_home_that_nobody_has_is_a_name() -> None:
+    with pytest.raises(FileNotFoundError, match=r"~nobody-at-all/speakers\.csv"):
+        known_speakers(["go/0.wav"], "~nobody-at-all/speakers.csv")
+    with pytest.raises(FileNotFoundError, match="~nobody-at-all/words: no such folder"):
+        folder_index("~nobody-at-all/words")

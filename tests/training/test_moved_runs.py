@@ -118,6 +118,23 @@ def test_words_that_the_data_tell_are_found_again_by_the_same_command(
         (tmp_path / "run").mkdir()
 
 
+def test_a_table_of_speakers_that_moved_is_named_and_kept(corpus: Path, tmp_path: Path, capsys: Capture) -> None:
+    config = tiny_config(corpus, tmp_path / "run", train={"epochs": 1, "kernels": "off"})
+    lines = [f"{path.parent.name}/{path.name},{path.stem}" for path in corpus.glob("*/*.wav")]
+    (tmp_path / "old.csv").write_text("\n".join(lines))
+    train(dataclasses.replace(config, data=dataclasses.replace(config.data, speaker=str(tmp_path / "old.csv"))))
+    (tmp_path / "old.csv").rename(tmp_path / "new.csv")
+    file = str(tmp_path / "run" / "config.toml")
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert f"this path is data.speaker of {file}: if it has moved, correct it there" in capsys.readouterr().err
+    command = ["train", "--config", file, "--resume"]
+    assert main(command) == 2
+    assert "if it has moved, name another with --data.speaker" in capsys.readouterr().err
+    assert main([*command, "--data.speaker", str(tmp_path / "new.csv")]) == 0
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+
+
 def test_words_that_come_after_a_run_began_are_noticed(corpus: Path, tmp_path: Path, capsys: Capture) -> None:
     shutil.copytree(corpus, tmp_path / "words")
     config = tiny_config(tmp_path / "words", tmp_path / "run", train={"epochs": 1, "kernels": "off"})

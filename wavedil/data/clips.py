@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from wavedil.data.sources import check_speaker, source_root
 from wavedil.data.speaker_names import is_table
 from wavedil.data.speech_commands import speech_commands_index
 from wavedil.data.task import task_notes
+from wavedil.files import in_home
 from wavedil.folders import cache_root
 
 # Of the known examples: unknown and silent ones in validation and testing, as published (Warden 2018).
@@ -200,7 +200,7 @@ def resolve_data(config: DataConfig) -> DataConfig:
         ValueError: if they have no words, or all recordings of one are passed over.
     """
     if config.speaker is not None and is_table(config.speaker):
-        config = replace(config, speaker=str(Path(config.speaker).expanduser().absolute()))
+        config = replace(config, speaker=str(in_home(config.speaker).absolute()))
     if config.words == "auto" and config.source != "folder":
         return replace(config, words="35")
     if config.words not in WORDS_OF_DATA:

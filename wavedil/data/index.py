@@ -12,6 +12,7 @@ from wavedil.data.labels import BACKGROUND, word_of
 from wavedil.data.listing import HIDDEN, OTHER, SPLITS, Listing, Split, examples, list_words, name_key
 from wavedil.data.speaker_names import known_speakers, named_speaker
 from wavedil.data.split_lists import read_lists
+from wavedil.files import in_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def folder_index(root: str | Path, split: Split | None = None, speaker: str | No
         OSError: if the folder of a word cannot be listed.
         ValueError: if it has no clips, or a list or table is wrong.
     """
-    root = Path(root).expanduser()
+    root = in_home(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected one of <word>/<recording>")
     listing = list_words(root)

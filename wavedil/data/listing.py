@@ -35,6 +35,7 @@ OTHER = "with suffixes of no audio format"
 BESIDE = "beside the folders of the words"
 CLOSED = "folders that cannot be listed"
 EMPTY = "empty folders"
+BACK = "links to a folder around them"
 _MOST_EXAMPLES = 3
 
 
@@ -102,6 +103,8 @@ def list_words(root: Path) -> Listing:
     for entry in _entries(root):
         if _is_hidden(entry.name):
             passed_over += [(_below(root, path), HIDDEN) for path in _meant(entry, HIDDEN)]
+        elif entry.is_symlink() and _holds(entry.path, root):
+            passed_over.append((entry.name, BACK))
         elif _is_folder(entry):
             word = list_recordings(Path(entry.path))
             files += word.files
@@ -181,6 +184,14 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _holds(link: str, root: Path) -> bool:
+    """Whether a link leads to a folder or one around it."""
+    try:
+        return Path(os.path.realpath(link)) in (here := Path(os.path.realpath(root)), *here.parents)
+    except OSError:
         return False
 
 

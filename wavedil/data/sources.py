@@ -5,6 +5,7 @@ from pathlib import Path
 from wavedil.config import DataConfig
 from wavedil.data.speaker_names import check_rule
 from wavedil.data.speech_commands import dataset_folder
+from wavedil.files import in_home
 from wavedil.folders import cache_root
 
 
@@ -19,7 +20,7 @@ def source_root(config: DataConfig) -> Path:
 
         return corpus_root(config)
     if config.root is not None:
-        return Path(config.root).expanduser()
+        return in_home(config.root)
     if config.source == "speech_commands":
         return cache_root(config.cache_dir) / "speech_commands"
     raise ValueError('data.root: source = "folder" needs the folder of <word>/<recording>')
@@ -66,5 +67,5 @@ def require_folder(root: str | Path) -> None:
     Raises:
         FileNotFoundError: if there is no such folder.
     """
-    if not Path(root).expanduser().is_dir():
+    if not in_home(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder; expected one of <word>/<recording>")

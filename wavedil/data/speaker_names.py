@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from wavedil.data.listing import examples, name_key
+from wavedil.files import in_home
 from wavedil.text import read_text
 
 HASH_DIVIDER = "_nohash_"  # in Speech Commands, between the speaker and the number of the utterance
@@ -35,7 +36,7 @@ def known_speakers(names: Iterable[str], rule: str | None = None) -> tuple[dict[
     speakers = {name: speaker for name in names if (speaker := named_speaker(name)) is not None}
     if rule is None:
         return speakers, []
-    told, notes = _by_table(names, Path(rule).expanduser()) if is_table(rule) else (_by_pattern(names, rule), [])
+    told, notes = _by_table(names, in_home(rule)) if is_table(rule) else (_by_pattern(names, rule), [])
     if names and not told:
         raise ValueError(f"{_KEY}: {rule!r} names the speaker of no recording; they are named like {examples(names)}")
     return speakers | told, notes
@@ -50,8 +51,8 @@ def named_speaker(name: str) -> str | None:
 def is_table(rule: str) -> bool:
     """Whether a rule for speakers is the path of a table, not a pattern."""
     try:
-        return rule.lower().endswith((".csv", ".tsv")) or Path(rule).expanduser().is_file()
-    except (OSError, RuntimeError):  # too long for a path, or of a user who is not known
+        return rule.lower().endswith((".csv", ".tsv")) or in_home(rule).is_file()
+    except OSError:  # too long for a path
         return False
 
 
@@ -63,7 +64,7 @@ def check_rule(rule: str) -> None:
         ValueError: if it is no such pattern.
     """
     if is_table(rule):
-        _require_table(Path(rule).expanduser())
+        _require_table(in_home(rule))
     else:
         _compiled(rule)
 

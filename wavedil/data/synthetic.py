@@ -19,6 +19,7 @@ from wavedil.data.labels import BACKGROUND, WORDS_35
 from wavedil.data.noise import background_noises
 from wavedil.data.speakers import Speaker, draw_speakers
 from wavedil.data.utterances import write_wav
+from wavedil.files import in_home
 from wavedil.folders import cache_root, file_lock, new_folder
 
 LAYOUT = Path("SpeechCommands", "speech_commands_v0.02")
@@ -83,7 +84,7 @@ def make_corpus(
         RuntimeError: if espeak-ng fails, or a word does not fit into a second.
     """
     began = time.monotonic()
-    dest = Path(dest).expanduser().absolute()
+    dest = in_home(dest).absolute()
     words = _checked_words(words)
     if takes < 1:
         raise ValueError(f"takes: expected at least 1, got {takes}")
@@ -128,7 +129,7 @@ def synthetic_root(config: DataConfig) -> Path:
 def corpus_root(config: DataConfig) -> Path:
     """Where the synthetic corpus of a config lies, or would lie."""
     if config.root is not None:
-        return Path(config.root).expanduser()
+        return in_home(config.root)
     name = f"synthetic-v{GENERATOR_VERSION}-{config.speakers}x{DEFAULT_TAKES}-seed0"
     return cache_root(config.cache_dir) / name
 

@@ -16,6 +16,7 @@ from wavedil.data.labels import SILENCE, UNKNOWN, LabelSet
 from wavedil.data.listing import LISTS, examples
 from wavedil.data.overlap import common_files
 from wavedil.data.speech_commands import FOLDER
+from wavedil.files import in_home
 from wavedil.folders import cache_root
 from wavedil.training.checkpoint import ModelMeta
 from wavedil.training.config import load_config
@@ -99,7 +100,7 @@ def _only_read(config: DataConfig, path: Path) -> tuple[DataConfig, list[str]]:
         notes.append(f"clips are decoded into {cache_root()}, not into {config.cache_dir}, which {path} names")
         if root is None and config.source == "speech_commands":
             root = str(cache_root(config.cache_dir) / "speech_commands")
-    if root is not None and config.source == "synthetic" and not Path(root).expanduser().is_dir():
+    if root is not None and config.source == "synthetic" and not in_home(root).is_dir():
         raise FileNotFoundError(f"{root}: no such folder; the synthetic corpus is not made for an evaluation")
     return replace(config, root=root, cache_dir=None, download=False), notes
 

@@ -13,6 +13,7 @@ from wavedil.files import in_home
 from wavedil.training.config import load_config, to_toml
 
 PATH_KEYS = ("data.root", "data.test_root", "data.cache_dir", "train.teacher")
+_MOVING_KEYS = (*PATH_KEYS, "data.speaker")  # which may be a table, or a pattern
 
 
 def with_absolute_paths(config: Config) -> Config:
@@ -29,7 +30,7 @@ def absolute_path(path: str | Path) -> Path:
 
 def with_paths_of(config: Config, other: Config) -> Config:
     """A config with the paths of another one."""
-    return replace(_with_values(config, {key: value_of(other, key) for key in PATH_KEYS}), run_dir=other.run_dir)
+    return replace(_with_values(config, {key: value_of(other, key) for key in _MOVING_KEYS}), run_dir=other.run_dir)
 
 
 def value_of(config: object, key: str) -> Any:
@@ -105,11 +106,12 @@ def paths_explained(config: Config, file: Path, option: str | None = None) -> It
     try:
         yield
     except OSError as error:
-        key = next((key for key in PATH_KEYS if _is_missing(value_of(config, key), error)), None)
+        key = next((key for key in _MOVING_KEYS if _is_missing(value_of(config, key), error)), None)
         if key is None:
             raise
         said = f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error)
-        remedy = f"name another with {option or f'--{key}'}"
+        no_option = option is not None and key == "data.speaker"  # what the option names has its own speakers
+        remedy = "correct it there" if no_option else f"name another with {option or f'--{key}'}"
         raise type(error)(f"{said}; this path is {key} of {file}: if it has moved, {remedy}") from None
 
 
