@@ -312,7 +312,10 @@ TAPS = "expected a whole number or a pair, frequency x time, such as 3x5"
         ("a.toml --kernel 3", "--kernel goes with a description or design, not with a config"),
         ("torch.nn:ReLU --kernel 3", "--kernel goes with a description or design, not with a module"),
         ("torch.nn:ReLU --tree", "--tree goes with a description or a config, not with a module"),
-        ("torch.nn:ReLU --input 1,x", "--input: expected a shape such as 1,1,16000, got '1,x'"),
+        (
+            "torch.nn:ReLU --input 1,x",
+            "--input: expected a shape such as 1,1,16000, sizes of at most 10 digits, got '1,x'",
+        ),
         ("design --samples 9 --tree", "--tree goes with a description or a config, not with design"),
         ("--layer conv:kernel=3 --kernel 3", "--kernel does not go with --layer"),
         ("--layer conv:kernel=3 --bins 3", "--bins does not go with --layer"),

@@ -29,7 +29,7 @@ HUGE = "1" + "0" * 400
         (["--kernel", "2", "--dilations", "200000", "--taps"], "--taps: expected a field of at most 131,072, got 200,001"),
         (["--kernel", "1", "--cycles", "1000", "--tree"], "--tree: expected at most 200 layers, got 1,000"),
         (["torch.nn:ReLU", "--input", "1,1,9999999999"], "--input: expected at most 33,554,432 values, got 9,999,999,999"),
-        (["torch.nn:ReLU", "--input", f"1,1,{HUGE}"], "--input: expected a shape such as 1,1,16000, got "),
+        (["torch.nn:ReLU", "--input", f"1,1,{HUGE}"], "--input: expected a shape such as 1,1,16000, sizes of at most 10 digits, got "),
         (["design", "--samples", "100", "--kernel", "2000"], "--kernel must be at most 1,024 for a design, got 2,000"),
         (["design", "--samples", HUGE], "--samples: expected an integer from 1 to 16777216, got an integer of about 40"),
         (["design", "--ms", "1e999999999", "--sample-rate", "8000"], "--ms: expected a number from 0.000001 to 1000000000"),

@@ -273,7 +273,7 @@ def _check(args: argparse.Namespace, kind: Kind) -> None:
 
 def _shape(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[1-9]\d{0,9}(,[1-9]\d{0,9}){0,7}", text):
-        raise ValueError(f"--input: expected a shape such as 1,1,16000, got {shown(text)}")
+        raise ValueError(f"--input: expected a shape such as 1,1,16000, sizes of at most 10 digits, got {shown(text)}")
     shape = tuple(map(int, text.split(",")))
     if math.prod(shape) > _MOST_INPUT:
         raise ValueError(f"--input: expected at most {_MOST_INPUT:,} values, got {math.prod(shape):,}")
