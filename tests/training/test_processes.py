@@ -130,6 +130,13 @@ def test_a_device_that_is_none_is_refused(name: str) -> None:
         choose_device(name)
 
 
+@pytest.mark.skipif(torch.xpu.is_available(), reason="there is such a device")
+def test_a_device_that_torch_was_built_without_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^train\.device: expected a device of this machine, got 'xpu', which cannot"):
+        choose_device("xpu")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ValueError, match=r"train\.device: .*there is no CUDA"):

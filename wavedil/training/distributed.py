@@ -202,9 +202,20 @@ def choose_device(device: str, local_rank: int = 0) -> torch.device:
     except RuntimeError:
         raise ValueError(f'train.device: expected "auto", "cpu" or "cuda", got {device!r}') from None
     if chosen.type != "cuda":
-        return chosen
+        return _tried(chosen)
     if not torch.cuda.is_available():
         raise ValueError(f"train.device: expected a device of this machine, got {device!r}, but there is no CUDA")
     chosen = torch.device("cuda", local_rank if chosen.index is None else chosen.index)
     torch.cuda.set_device(chosen)
     return chosen
+
+
+def _tried(device: torch.device) -> torch.device:
+    """A device that computes here, not only by its name."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without it
+        reason = str(error).partition("\n")[0].rstrip(".")
+        expected = f"expected a device of this machine, got '{device}'"
+        raise ValueError(f"train.device: {expected}, which cannot be used: {reason}") from error
+    return device
