@@ -2,7 +2,7 @@
 
     pip install -e ".[dev,mutation]"
     python scripts/mutate.py --report mutants.json                                   # the files below, in two processes
-    python scripts/mutate.py wavedil/functional.py --sample 100                      # a hundred drawn of one file's
+    python scripts/mutate.py --sample 25 --report mutants.json                       # 25 drawn of each file's
 
 The faults are those of cosmic-ray, one or two for each place. Each is planted in memory, in a process that has imported
 torch already, so that one costs a few seconds. Tests that take more than ``--slow`` seconds are left out.
@@ -84,8 +84,21 @@ class Reach:
         return sorted((test for test in tests if test in self.seconds), key=lambda test: self.seconds[test])
 
 
+class _Impatient:
+    """A plugin of pytest that keeps hypothesis from looking for the smallest example that fails."""
+
+    @staticmethod
+    def pytest_configure() -> None:
+        from hypothesis import Phase, settings
+
+        settings.register_profile(
+            "mutation", settings(), database=None, phases=(Phase.explicit, Phase.generate), deadline=None
+        )
+        settings.load_profile("mutation")
+
+
 class _Timer:
-    """A plugin of pytest that tells coverage which test runs and notes how long it takes."""
+    """A plugin of pytest that tells coverage which test runs and notes how long it takes (of its CPU time)."""
 
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
@@ -93,10 +106,10 @@ class _Timer:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
-        self.began = time.perf_counter()
+        self.began = time.process_time()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self.seconds[nodeid] = time.perf_counter() - self.began
+        self.seconds[nodeid] = time.process_time() - self.began
         self.coverage.switch_context("")
 
 
@@ -217,7 +230,7 @@ def _run_planted(mutant: Mutant, tests: list[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
-    os._exit(int(pytest.main([*PYTEST, "-x", *tests])))
+    os._exit(int(pytest.main([*PYTEST, "-x", *tests], plugins=[_Impatient()])))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -225,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", default=list(MUTATED), help="files or folders of the package")
     parser.add_argument("--tests", nargs="+", default=list(TESTS), help="that may find the faults")
-    parser.add_argument("--sample", type=int, help="mutants to draw, of all files together; default: all")
+    parser.add_argument("--sample", type=int, help="mutants to draw of each file; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
@@ -236,11 +249,10 @@ def main(argv: list[str] | None = None) -> int:
     os.chdir(ROOT)
     files = sorted(str(path) for given in args.files for path in (sorted(Path(given).rglob("*.py")) or [Path(given)]))
     import hypothesis  # noqa: F401 - imported once here, and not again in each process
+    import pytest  # noqa: F401
     import torch  # noqa: F401
 
-    mutants = [mutant for file in files for mutant in mutants_of(file)]
-    if args.sample is not None:
-        mutants = sorted(random.Random(args.seed).sample(mutants, min(args.sample, len(mutants))), key=mutants.index)
+    mutants = [mutant for file in files for mutant in _drawn(list(mutants_of(file)), args.sample, args.seed)]
     reach = measure_reach(files, args.tests, args.slow)
     print(f"{len(mutants):,} mutants, {len(reach.seconds):,} tests", flush=True)
     outcomes = _all_outcomes(mutants, reach, args.jobs)
@@ -250,6 +262,13 @@ def main(argv: list[str] | None = None) -> int:
             json.dumps([asdict(mutant) | {"outcome": end} for mutant, end in outcomes], indent=1) + "\n"
         )
     return 0
+
+
+def _drawn(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
+    """So many of a file's mutants, in their order."""
+    if count is None or count >= len(mutants):
+        return mutants
+    return sorted(random.Random(seed).sample(mutants, count), key=mutants.index)
 
 
 def _all_outcomes(mutants: list[Mutant], reach: Reach, jobs: int) -> list[tuple[Mutant, str]]:

@@ -1,5 +1,6 @@
 """What layers are made with: each argument that is wrong has one line that begins with its name."""
 
+import inspect
 import math
 from typing import Any
 
@@ -209,3 +210,32 @@ def test_what_is_printed_fits_on_a_few_lines():
     assert model.count("\n") < 40
     assert "n_classes=4, sample_rate=16000" in model
     assert "receptive_field=45599 (2.85 s)" in model
+
+
+NO_CONDITION = {"global_channels": 0, "local_channels": 0, "conditioning": "add"}
+PLAIN = {"gate": "tanh", "norm": "none", "dropout": 0.0, "skip_channels": None, "lookahead": 0, **NO_CONDITION}
+LEFT_OUT = [
+    (layers.CausalConv1d, torch.nn.Conv1d, {"lookahead": 0}),
+    (layers.CausalConvTranspose1d, torch.nn.ConvTranspose1d, {"lookahead": 0}),
+    (layers.CausalConv2d, torch.nn.Conv2d, {"lookahead": 0, "frequency_padding": "same"}),
+    (layers.CausalAvgPool1d, torch.nn.AvgPool1d, {"lookahead": 0}),
+    (layers.BatchNorm1d, torch.nn.BatchNorm1d, {}),
+    (layers.FrameLayerNorm, torch.nn.BatchNorm1d, {}),
+    (layers.FrameRMSNorm, torch.nn.BatchNorm1d, {}),
+    (layers.GatedResidualBlock, torch.nn.Conv1d, {**PLAIN, "project_residual": True}),
+    (layers.GatedResidualBlock2d, torch.nn.Conv2d, {**PLAIN, "project_residual": True}),
+    (layers.BroadcastResidualBlock, torch.nn.Conv1d, {"frequency_stride": 1, "bands": 5, "dropout": 0.0}),
+    (DilatedStack, torch.nn.Conv1d, PLAIN),
+]
+
+
+@pytest.mark.parametrize(("kind", "like", "own"), LEFT_OUT)
+def test_what_is_left_out_is_as_in_torch_or_off(kind, like, own):
+    def optional(function: Any) -> dict[str, Any]:
+        parameters = inspect.signature(function).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+    found, torchs = optional(kind.__init__), optional(like.__init__)
+    expected = {"boundary": "zeros", **torchs, **own}
+    assert found.keys() >= own.keys()
+    assert found == {name: expected[name] for name in found}

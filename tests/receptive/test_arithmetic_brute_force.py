@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from wavedil.receptive import Field, Geometry, Layer, Taps, answer_for, stack
 from wavedil.receptive.arithmetic import MOST_INPUTS, MOST_PHASES, dilated_span
-from wavedil.receptive.description import MOST_LAYERS, chained_fields
+from wavedil.receptive.description import MOST_LAYERS, chained_fields, convolution
+from wavedil.receptive.stack import stack_layers
 
 SMALL = st.integers(1, 6)
 
@@ -145,3 +146,43 @@ def test_periods_out_of_order_that_are_too_long_are_refused():
     gaps = Layer("up", "transposed", Geometry(1, 5_000, transposed=True))
     with pytest.raises(ValueError, match="a period of 5,000 outputs is too long to be composed: it leaves gaps"):
         answer_for([gaps, Layer("next", "conv", Geometry(3))])
+
+
+def test_sizes_that_are_left_out():
+    assert Field.convolution(3) == Field(1, 1, (0,), (2,))
+    assert Field.transposed(3) == Field(1, 1, (-2,), (0,))
+    assert Field.transposed(3, dilation=2) == Field(1, 1, (-4,), (0,))
+    assert dilated_span(3) == 3
+    assert Taps(1, 1, (0,), (0b1101,)).counts(0) == {0: 1, 2: 1, 3: 1}
+    assert Taps.of(1, 1, [[0, 0]]).counts(0) == Taps.identity().counts(0) == {0: 1}
+
+
+def test_outputs_that_read_further_than_the_first_of_the_next_period():
+    pair = Field.convolution(2)
+    assert Field(2, 1, (0, 0), (0, 5)).then(pair) == Field(2, 1, (0, 0), (5, 5))
+    assert Field(2, 1, (0, 5), (7, 7)).then(pair) == Field(2, 1, (0, 1), (7, 8))
+
+
+def test_no_bound_behind_outputs_that_are_out_of_order():
+    gaps = Field(3, 6, (-7, math.inf, 1), (2, -math.inf, 9))
+    past, future = Field(3, 3, (-math.inf,) * 3, (0, 1, 2)), Field(3, 3, (0, 1, 2), (math.inf,) * 3)
+    assert [gaps.then(past).at(n) for n in range(3)] == [(-math.inf, 3), (-math.inf, 3), (-math.inf, 9)]
+    assert [gaps.then(future).at(n) for n in range(3)] == [(-7, math.inf), (-1, math.inf), (-1, math.inf)]
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "take"),
+    [
+        ("kernel_size", 10**6, lambda n: Field.convolution(n)),
+        ("stride", 10**6, lambda n: Field.convolution(1, stride=n)),
+        ("dilation", 10**100, lambda n: Field.convolution(1, dilation=n)),
+        ("in_channels", 10**6, lambda n: convolution("", Geometry(1), in_channels=n)),
+        ("out_channels", 10**6, lambda n: convolution("", Geometry(1), out_channels=n)),
+        ("channels", 10**6, lambda n: stack_layers(1, channels=n)),
+        ("bins", 10**6, lambda n: stack_layers(1, bins=n)),
+    ],
+)
+def test_the_upper_end_of_each_size(name, most, take):
+    take(most)
+    with pytest.raises(ValueError, match=f"{name}: expected an integer from 1 to .*, got"):
+        take(most + 1)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavedil.layers import CausalConv1d, CausalConv2d, Chain, DilatedStack, DilatedStack2d
-from wavedil.receptive import exponential_dilations
-from wavedil.receptive.stack import stack, stack_layers
+from wavedil.receptive import Geometry, exponential_dilations
+from wavedil.receptive.chain import answer_for
+from wavedil.receptive.stack import framing_layer, stack, stack_layers
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,26 @@ def test_json_is_plain_and_whole():
 def test_errors_name_the_layer(arguments, line):
     with pytest.raises(ValueError, match=line):
         stack(**{"kernel_size": 3, "dilations": [1, 2]} | arguments)
+
+
+def test_what_is_left_out_is_one_plain_causal_layer():
+    layers = stack_layers(
+        3, [1], strides=1, cycles=1, padding="causal", lookahead=0, channels=1, groups=1, bias=True, block="conv"
+    )
+    assert stack_layers(3) == layers
+    assert repr(stack(3)) == repr(answer_for(layers, value_bytes=4))
+    assert stack(3).parameters == 3 + 1
+
+
+def test_frames_that_begin_with_every_sample():
+    assert framing_layer(4, 1).time.field.receptive_field == 4
+    assert framing_layer(4, 4).time.field.stride == 4
+    for hop_length in (0, 5):
+        with pytest.raises(ValueError, match="framing: expected 1 <= hop_length <= win_length"):
+            framing_layer(4, hop_length)
+
+
+def test_pairs_are_of_frequency_and_time():
+    (layer,) = stack_layers((3, 5), [(4, 6)], strides=(2, 3), bins=40)
+    assert layer.time == Geometry.causal(5, 3, 6)
+    assert layer.frequency == Geometry.centred(3, 2, 4)
