@@ -27,7 +27,7 @@ HUGE = "1" + "0" * 400
         (["--kernel", "3", "--channels", "9999999"], "--channels: expected an integer from 1 to 1000000, got 9999999"),
         (["--kernel", "3", "--sample-rate", "1e12"], "--sample-rate: expected a number above 0 and at most 1e+09, got "),
         (["--kernel", "2", "--dilations", "200000", "--taps"], "--taps: expected a field of at most 131,072, got 200,001"),
-        (["--kernel", "1", "--cycles", "1000", "--tree"], "--tree: expected at most 200 layers, got 1,000"),
+        (["--kernel", "1", "--cycles", "1000", "--tree"], "--tree: expected at most 100 layers, got 1,000"),
         (["torch.nn:ReLU", "--input", "1,1,9999999999"], "--input: expected at most 33,554,432 values, got 9,999,999,999"),
         (["torch.nn:ReLU", "--input", f"1,1,{HUGE}"], "--input: expected a shape such as 1,1,16000, sizes of at most 10 digits, got "),
         (["design", "--samples", "100", "--kernel", "2000"], "--kernel must be at most 1,024 for a design, got 2,000"),

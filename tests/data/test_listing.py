@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wavedil.data import listing
 from wavedil.data.index import folder_index
 from wavedil.data.listing import (
     BACK,
@@ -90,6 +91,16 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
     assert [path.name for path in listing.files] == ["0.wav"]
     assert listing.passed_over == (("self", BACK), ("yes/up", LINKED))
     assert [path.name for path in list_recordings(tmp_path, deep=True).files] == ["0.wav"]
+
+
+def test_a_whole_disk_is_not_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "yes" / "0.wav", *(tmp_path / "yes" / f"{n}" / "a" / "0.wav" for n in range(3)))
+    touch(*(tmp_path / "yes" / "many" / f"{n}" / "0.wav" for n in range(6)))
+    monkeypatch.setattr(listing, "_MOST_FOLDERS", 4)
+    passed_over = [name for name, reason in list_words(tmp_path).passed_over if reason == NESTED]
+    assert [name for name in passed_over if "many" not in name] == [f"yes/{n}/a/0.wav" for n in range(3)]
+    assert len([name for name in passed_over if "many" in name]) == 4  # three files and the mark that there is more
+    assert "yes/many/..." in passed_over
 
 
 def test_folders_deeper_than_the_stack_are_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 # Of a spectrogram that no sample rate is given for.
 _SAMPLE_RATE = 16_000
 # Wider trees hold more nodes than anybody sees.
-_WIDEST_TREE, _DEEPEST_TREE = 100_000, 200
-# Numbers of paths are counted in at most 16 MiB.
-_MOST_PATH_BITS, _MOST_PATH_WORK = 2**27, 2**33
+_WIDEST_TREE, _DEEPEST_TREE = 100_000, 100
+# Numbers of paths are counted in at most 2 MiB, which takes some seconds.
+_MOST_PATH_BITS, _MOST_PATH_WORK = 2**24, 2**30
 _WIDEST_HISTOGRAM = 2**17
 # More taps than these would be a blot.
 _MOST_DOTS = 5_000

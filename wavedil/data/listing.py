@@ -37,6 +37,7 @@ CLOSED = "folders that cannot be listed"
 EMPTY = "empty folders"
 BACK = "links to a folder around them"
 _MOST_EXAMPLES = 3
+_MOST_FOLDERS = 10_000  # that are looked into for what a folder that is passed over holds; whole disks have more
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,12 @@ def _meant(entry: "os.DirEntry[str]", reason: str) -> Iterator[str]:
     if entry.is_symlink():
         yield entry.path
         return
-    waiting = [entry.path]
+    waiting, looked_into = [entry.path], 0
     while waiting:
+        if looked_into == _MOST_FOLDERS:
+            yield f"{entry.path}{os.sep}..."
+            return
+        looked_into += 1
         inside = _try_entries(waiting.pop())
         for found in inside or ():
             if _suffix(found.name) in AUDIO_SUFFIXES | _UNREAD_SUFFIXES:
