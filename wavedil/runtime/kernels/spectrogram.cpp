@@ -146,24 +146,28 @@ struct Unmasked {
   }
 };
 
-// Of each band, the sums of the gradients, and of their products with what they are the gradients of, about its mean.
-void add_up(const Spectrogram& s, long clip, float* sums, float* products) {
+// Of each band, the sums of the gradients, of their products with what they are the gradients of, about its mean, and of
+// the latter: what rounding has left of the mean, which counts where a band hardly moves about it.
+void add_up(const Spectrogram& s, long clip, float* sums, float* products, float* rests) {
   const Unmasked grad(s, clip);
   for (long band = 0; band < s.bands; ++band) {
     const long at = clip * s.bands + band;
     const Warped read(s, clip, band);
     const vec mean = _mm512_set1_ps(s.mean[at]);
-    vec sum = _mm512_setzero_ps(), product = sum;
+    vec sum = _mm512_setzero_ps(), product = sum, rest = sum;
     each_vector(s.frames, [&](long t, __mmask16 real) {
-      const vec g = grad(band, t, real);
+      const vec g = grad(band, t, real), centred = _mm512_maskz_sub_ps(real, read(t, real), mean);
       sum = _mm512_add_ps(sum, g);
-      product = _mm512_fmadd_ps(g, _mm512_sub_ps(read(t, real), mean), product);
+      product = _mm512_fmadd_ps(g, centred, product);
+      rest = _mm512_add_ps(rest, centred);
     });
     sums[at] = _mm512_reduce_add_ps(sum), products[at] = _mm512_reduce_add_ps(product);
+    rests[at] = _mm512_reduce_add_ps(rest);
   }
 }
 
-void unwarp(const Spectrogram& s, long clip, long wearer, const float* sums, const float* products) {
+void unwarp(const Spectrogram& s, long clip, long wearer, const float* sums, const float* products,
+            const float* rests) {
   const Unmasked grad(s, clip);
   float* const grad_x = s.grad_x + clip * s.bands * s.frames;
   std::fill_n(grad_x, s.bands * s.frames, 0.f);
@@ -178,7 +182,8 @@ void unwarp(const Spectrogram& s, long clip, long wearer, const float* sums, con
       by_mean = (1 - style.share - scale) * sums[at] + worn.share * sums[there];
       const float by_deviation =
           worn.share * products[there] / worn.deviation - style.share * products[at] * style.ratio / style.deviation;
-      by_mean /= s.frames, by_centred = by_deviation / (s.frames * style.deviation);
+      by_centred = by_deviation / (s.frames * style.deviation);
+      by_mean = (by_mean - by_centred * rests[at]) / s.frames;
     }
     const vec mean_ = _mm512_set1_ps(mean), scale_ = _mm512_set1_ps(scale), by_mean_ = _mm512_set1_ps(by_mean);
     const vec by_centred_ = _mm512_set1_ps(by_centred);
@@ -195,16 +200,16 @@ void unwarp(const Spectrogram& s, long clip, long wearer, const float* sums, con
 }
 
 void backward(const Spectrogram& s) {
-  std::vector<float> sums(s.style ? s.clips * s.bands : 0), products(sums.size());
+  std::vector<float> sums(s.style ? s.clips * s.bands : 0), products(sums.size()), rests(sums.size());
   std::vector<long> wearer(s.clips);  // of whose style each clip has a share, the other way round
   for (long clip = 0; clip < s.clips && s.style; ++clip) wearer[s.other[clip]] = clip;
 #pragma omp parallel num_threads(s.threads)
   {
     if (s.style)
 #pragma omp for
-      for (long clip = 0; clip < s.clips; ++clip) add_up(s, clip, sums.data(), products.data());
+      for (long clip = 0; clip < s.clips; ++clip) add_up(s, clip, sums.data(), products.data(), rests.data());
 #pragma omp for
-    for (long clip = 0; clip < s.clips; ++clip) unwarp(s, clip, wearer[clip], sums.data(), products.data());
+    for (long clip = 0; clip < s.clips; ++clip) unwarp(s, clip, wearer[clip], sums.data(), products.data(), rests.data());
   }
 }
 
