@@ -201,3 +201,10 @@ def test_a_state_before_the_start_takes_no_condition_that_runs_along():
         stack().initial_state(2, local_condition=TRACK)
     with pytest.raises(ValueError, match=r"expected global_condition of \(2, 3\), got \(2, 4\)"):
         stack().initial_state(2, global_condition=torch.zeros(2, 4))
+
+
+def test_a_condition_without_its_name_is_named() -> None:
+    stack = DilatedStack(2, 3, [1], global_channels=3)
+    for module in (stack, Chain(stack)):
+        with pytest.raises(TypeError, match=f"{type(module).__name__}: give conditions by name, as global_condition="):
+            module(torch.zeros(1, 2, 5), torch.zeros(1, 3))

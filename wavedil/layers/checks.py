@@ -37,6 +37,7 @@ def checked(method: Method) -> Method:
     """``step`` or ``forward`` of a module, its arguments checked where it is the outermost call."""
     names = tuple(inspect.signature(method).parameters)[1:]
     takes_state = method.__name__ == "step"
+    takes_more = inspect.Parameter.VAR_KEYWORD in (part.kind for part in inspect.signature(method).parameters.values())
 
     @functools.wraps(method)
     def outermost(self: "StreamingModule", *args: Any, **kwargs: Any) -> Any:
@@ -51,6 +52,8 @@ def checked(method: Method) -> Method:
                 if takes_state and names[1] in given:
                     check_state(self, given.pop(names[1]), x)
                 known = self.condition_shapes
+                if takes_more and len(args) >= len(names) and known:
+                    raise TypeError(f"{type(self).__name__}: give conditions by name, as {next(iter(known))}=...")
                 # What else a forward of the user's own takes is not for us to judge.
                 check_conditions(self, {k: v for k, v in given.items() if k in known or k not in names}, x)
             return method(self, *args, **kwargs)
