@@ -3,6 +3,7 @@
     pip install -e ".[dev,mutation]"
     python scripts/mutate.py --report mutants.json                                   # the files below, in two processes
     python scripts/mutate.py --sample 25 --report mutants.json                       # 25 drawn of each file's
+    python scripts/mutate.py --again --report mutants.json                           # those that were not killed
 
 The faults are those of cosmic-ray, one or two for each place. Each is planted in memory, in a process that has imported
 torch already, so that one costs a few seconds. Tests that take more than ``--slow`` seconds are left out.
@@ -245,23 +246,35 @@ def main(argv: list[str] | None = None) -> int:
         "--slow", type=float, default=3.0, help="tests that take more seconds are left out (default: 3)"
     )
     parser.add_argument("--report", type=Path, help="JSON file of all mutants and what became of them")
+    parser.add_argument("--again", action="store_true", help="try those of the report that were not killed, no others")
     args = parser.parse_args(argv)
+    if args.again and not args.report:
+        parser.error("--again: give the report, --report FILE")
     os.chdir(ROOT)
     files = sorted(str(path) for given in args.files for path in (sorted(Path(given).rglob("*.py")) or [Path(given)]))
     import hypothesis  # noqa: F401 - imported once here, and not again in each process
     import pytest  # noqa: F401
     import torch  # noqa: F401
 
-    mutants = [mutant for file in files for mutant in _drawn(list(mutants_of(file)), args.sample, args.seed)]
+    before = _read(args.report) if args.again else {}
+    drawn = (mutant for file in files for mutant in _drawn(list(mutants_of(file)), args.sample, args.seed))
+    mutants = [mutant for mutant, end in before.items() if end != "killed"] if args.again else list(drawn)
+    files = sorted({mutant.file for mutant in mutants})
     reach = measure_reach(files, args.tests, args.slow)
     print(f"{len(mutants):,} mutants, {len(reach.seconds):,} tests", flush=True)
-    outcomes = _all_outcomes(mutants, reach, args.jobs)
+    outcomes = list((before | dict(_all_outcomes(mutants, reach, args.jobs))).items())
     _print(outcomes)
     if args.report:
         args.report.write_text(
             json.dumps([asdict(mutant) | {"outcome": end} for mutant, end in outcomes], indent=1) + "\n"
         )
     return 0
+
+
+def _read(report: Path) -> dict[Mutant, str]:
+    """The mutants of a report and what became of them."""
+    entries = json.loads(report.read_text("utf-8"))
+    return {Mutant(**{key: entry[key] for key in entry if key != "outcome"}): entry["outcome"] for entry in entries}
 
 
 def _drawn(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:

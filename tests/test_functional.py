@@ -215,3 +215,88 @@ def test_causal_conv_is_torchs_with_zeros_before(k, stride, dilation, groups, bi
     )[..., -21:][..., stride - 1 :: stride]  # fmt: skip
     found = causal_conv1d(waveform, weight, bias if biased else None, stride, dilation, groups)
     torch.testing.assert_close(found, expected, atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("signal", "kernel", "dilation"),
+    [
+        ((4, 4, 4), (2, 2, 2), 1),
+        ((4, 4), (2, 2), (1,)),
+        ((4,), (2, 2), 1),
+        ((4, 4), (2, 0), 1),
+        ((4,), (), ()),
+    ],
+)
+def test_kernels_of_other_axes_are_refused(signal, kernel, dilation):
+    with pytest.raises(ValueError, match=r"^expected a kernel of 1 or 2 axes, a dilation for each"):
+        dilated_convolution(np.zeros(signal), np.zeros(kernel), dilation)
+
+
+def test_a_kernel_as_long_as_the_signal_fits_and_a_longer_one_does_not():
+    assert dilated_convolution(np.arange(5), np.array([1, 2, 3]), 2).tolist() == [0 * 3 + 2 * 2 + 4 * 1]
+    assert dilated_convolution(np.arange(5), np.array([1, 0])).tolist() == [1, 2, 3, 4]
+    assert dilated_convolution(np.arange(5), np.array([1, 2, 3]), 2, flip=False).tolist() == [0 * 1 + 2 * 2 + 4 * 3]
+    with pytest.raises(ValueError, match=r"a kernel that spans \[5\] does not fit the signal's \[4\]"):
+        dilated_convolution(np.arange(4), np.array([1, 2, 3]), 2)
+
+
+def test_how_far_a_signal_is_padded():
+    def full(batch: int, dilation: int) -> torch.Size:
+        signal, kernel = torch.empty(batch, 1, device="meta"), torch.empty(2, device="meta")
+        return dilated_convolution(signal, kernel, dilation, mode="full").shape
+
+    assert full(3, 2**24) == (3, 1 + 2**24)
+    with pytest.raises(ValueError, match="would pad the signal to 134,217,732 values, over 134,217,728"):
+        full(4, 2**24)
+    with pytest.raises(ValueError, match="dilation: expected an integer from 1 to 16777216, got 16777217"):
+        full(1, 2**24 + 1)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "weight", "bias", "options", "message"),
+    [
+        ((1, 2, 3), (4, 2, 3), None, {"stride": 4}, r"waveform: expected \(batch, 2, time of at least 4\)"),
+        ((2, 3), (4, 2, 3), None, {}, "waveform: expected"),
+        ((1, 3, 9), (4, 2, 3), None, {}, "waveform: expected"),
+        ((1, 2, 9), (4, 2, 3), None, {"groups": 2}, r"waveform: expected \(batch, 4, time of at least 1\)"),
+        ((1, 2, 9), (4, 2), None, {}, "weight: expected"),
+        ((1, 0, 9), (4, 0, 3), None, {}, "weight: expected"),
+        ((1, 2, 9), (3, 1, 3), None, {"groups": 2}, "weight: expected"),
+        ((1, 2, 9), (4, 2, 3), (3,), {}, r"bias: expected \(4,\), got \(3,\)"),
+        ((1, 2, 9), (4, 2, 3), (4, 1), {}, r"bias: expected \(4,\), got \(4, 1\)"),
+        ((1, 2, 9), (4, 2, 3), None, {"dilation": 0}, "dilation: expected an integer from 1"),
+        ((1, 2, 9), (4, 2, 3), None, {"stride": 0}, "stride: expected an integer from 1"),
+        ((1, 2, 9), (4, 2, 3), None, {"groups": 0}, "groups: expected an integer from 1"),
+    ],
+)
+def test_shapes_of_a_causal_convolution(waveform, weight, bias, options, message):
+    given = None if bias is None else torch.zeros(bias)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        causal_conv1d(torch.zeros(waveform), torch.zeros(weight), given, **options)
+
+
+def test_what_is_left_out_of_a_causal_convolution():
+    x, weight = torch.randn(2, 2, 5, dtype=torch.float64), torch.randn(3, 2, 4, dtype=torch.float64)
+    assert torch.equal(causal_conv1d(x, weight), torch.nn.functional.conv1d(torch.nn.functional.pad(x, (3, 0)), weight))
+    assert causal_conv1d(x, weight, stride=5).shape == (2, 3, 1)  # a single whole stride
+
+
+@pytest.mark.parametrize("count", [2, 3, 256, 2**16])
+def test_the_ends_of_mu_law(count):
+    ends = torch.tensor([-torch.inf, -1.0, 1.0, torch.inf])
+    assert mu_law_encode(ends, count).tolist() == [0, 0, count - 1, count - 1]
+    assert mu_law_decode(torch.tensor([0, count - 1]), count).tolist() == [-1, 1]
+    for wrong in (-1, count):
+        with pytest.raises(ValueError, match=f"codes: expected integers from 0 to {count - 1}, got {wrong}$"):
+            mu_law_decode(torch.tensor([0, wrong, 1]), count)
+
+
+@pytest.mark.parametrize("count", [1, 2**16 + 1])
+def test_how_many_codes_there_are(count):
+    for function, values in ((mu_law_encode, torch.zeros(1)), (mu_law_decode, torch.zeros(1, dtype=torch.int64))):
+        with pytest.raises(
+            ValueError, match=f"quantization_channels: expected an integer from 2 to 65536, got {count}"
+        ):
+            function(values, count)
+    assert mu_law_encode(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0, 128, 255]
+    assert mu_law_decode(torch.tensor([0, 255])).tolist() == [-1, 1]

@@ -7,7 +7,17 @@ from torch import Tensor, nn
 from wavedil import Stream
 from wavedil.config import Boundary
 from wavedil.export import ExportedStep, OnnxStep, export_step, to_onnx
-from wavedil.layers import CausalConv1d, CausalConvTranspose1d, Chain, DilatedStack, Parallel, State, StreamingModule
+from wavedil.layers import (
+    CausalConv1d,
+    CausalConvTranspose1d,
+    Chain,
+    DilatedStack,
+    GatedResidualBlock,
+    Parallel,
+    State,
+    StreamingModule,
+)
+from wavedil.layers.conditions import merged_shapes, named_by
 from wavedil.receptive import Field
 from wavedil.testing import verify_streaming_contract
 
@@ -208,3 +218,40 @@ def test_a_condition_without_its_name_is_named() -> None:
     for module in (stack, Chain(stack)):
         with pytest.raises(TypeError, match=f"{type(module).__name__}: give conditions by name, as global_condition="):
             module(torch.zeros(1, 2, 5), torch.zeros(1, 3))
+
+
+def test_arguments_are_checked_by_whatever_way_they_come():
+    conv = CausalConv1d(2, 3, 2)
+    x = torch.randn(1, 2, 5)
+    assert torch.equal(conv(x=x), conv(x))
+    for call in (conv, lambda x: conv.step(x=x, state=conv.initial_state())):
+        with pytest.raises(TypeError, match=r"^CausalConv1d: expected a tensor of \(batch, 2, time\), got str"):
+            call(x="samples")
+        with pytest.raises(
+            ValueError, match=r"^CausalConv1d: expected a signal of \(batch, 2, time\), got \(1, 3, 5\)"
+        ):
+            call(x=torch.zeros(1, 3, 5))
+    assert torch.equal(conv.step(state=conv.initial_state(), x=x)[0], conv(x))
+    with pytest.raises(ValueError, match="state of batch size 1, the signal's"):
+        conv.step(x=x, state=conv.initial_state(2))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (1, 2), (1, 3, 1)])
+def test_a_condition_of_another_shape_is_refused(shape):
+    block = GatedResidualBlock(2, 3, global_channels=3)
+    with pytest.raises(ValueError, match=r"^GatedResidualBlock: expected global_condition of \(1, 3\), got \("):
+        block(torch.zeros(1, 2, 5), global_condition=torch.zeros(shape))
+
+
+def test_what_a_step_names():
+    assert named_by(lambda self, x, state: None) == ((), False)
+    assert named_by(lambda self, x, state, knob, *, track=None: None) == (("knob", "track"), False)
+    assert named_by(lambda self, x, state, knob=None, **others: None) == (("knob",), True)
+    assert named_by(lambda self, x, state, *knobs: None) == ((), False)
+
+
+def test_parts_that_want_one_name_for_two_things():
+    few, many, steady = (stack(**options) for options in ({}, {"local_channels": 5}, {"local_channels": 0}))
+    assert merged_shapes([("a", few), ("b", steady)]) == {"global_condition": (3,), "local_condition": (2,)}
+    with pytest.raises(ValueError, match="local_condition: a takes 2 channels, b takes 5 channels"):
+        merged_shapes([("a", few), ("b", many)])

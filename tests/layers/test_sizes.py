@@ -14,7 +14,7 @@ import wavedil.wavelets
 from wavedil.config import FeatureConfig, ModelConfig
 from wavedil.features import LogMel
 from wavedil.filterbank import FilterEnergies
-from wavedil.layers import DilatedStack, DilatedStack2d, FrameRMSNorm, SubSpectralNorm
+from wavedil.layers import DilatedStack, DilatedStack2d, FrameRMSNorm, SubSpectralNorm, sizes
 
 # Not judged by the type checker.
 layers: Any = wavedil.layers
@@ -215,27 +215,74 @@ def test_what_is_printed_fits_on_a_few_lines():
 NO_CONDITION = {"global_channels": 0, "local_channels": 0, "conditioning": "add"}
 PLAIN = {"gate": "tanh", "norm": "none", "dropout": 0.0, "skip_channels": None, "lookahead": 0, **NO_CONDITION}
 LEFT_OUT = [
-    (layers.CausalConv1d, torch.nn.Conv1d, {"lookahead": 0}),
-    (layers.CausalConvTranspose1d, torch.nn.ConvTranspose1d, {"lookahead": 0}),
-    (layers.CausalConv2d, torch.nn.Conv2d, {"lookahead": 0, "frequency_padding": "same"}),
-    (layers.CausalAvgPool1d, torch.nn.AvgPool1d, {"lookahead": 0}),
-    (layers.BatchNorm1d, torch.nn.BatchNorm1d, {}),
-    (layers.FrameLayerNorm, torch.nn.BatchNorm1d, {}),
-    (layers.FrameRMSNorm, torch.nn.BatchNorm1d, {}),
-    (layers.GatedResidualBlock, torch.nn.Conv1d, {**PLAIN, "project_residual": True}),
-    (layers.GatedResidualBlock2d, torch.nn.Conv2d, {**PLAIN, "project_residual": True}),
-    (layers.BroadcastResidualBlock, torch.nn.Conv1d, {"frequency_stride": 1, "bands": 5, "dropout": 0.0}),
-    (DilatedStack, torch.nn.Conv1d, PLAIN),
+    (layers.CausalConv1d, (4, 4, 3), torch.nn.Conv1d, {"lookahead": 0}),
+    (layers.CausalConvTranspose1d, (4, 4, 3), torch.nn.ConvTranspose1d, {"lookahead": 0}),
+    (layers.CausalConv2d, (4, 4, 3), torch.nn.Conv2d, {"lookahead": 0, "frequency_padding": "same"}),
+    (layers.CausalAvgPool1d, (3,), torch.nn.AvgPool1d, {"lookahead": 0}),
+    (layers.BatchNorm1d, (4,), torch.nn.BatchNorm1d, {}),
+    (layers.FrameLayerNorm, (4,), torch.nn.BatchNorm1d, {}),
+    (layers.FrameRMSNorm, (4,), torch.nn.BatchNorm1d, {}),
+    (layers.GatedResidualBlock, (4, 3), torch.nn.Conv1d, {**PLAIN, "project_residual": True}),
+    (layers.GatedResidualBlock2d, (4, 3), torch.nn.Conv2d, {**PLAIN, "project_residual": True}),
+    (layers.BroadcastResidualBlock, (4, 4), torch.nn.Conv1d, {"frequency_stride": 1, "bands": 5, "dropout": 0.0}),
+    (DilatedStack, (4, 3, [1]), torch.nn.Conv1d, PLAIN),
 ]
 
 
-@pytest.mark.parametrize(("kind", "like", "own"), LEFT_OUT)
-def test_what_is_left_out_is_as_in_torch_or_off(kind, like, own):
+@pytest.mark.parametrize(("kind", "given", "like", "own"), LEFT_OUT)
+def test_what_is_left_out_is_as_in_torch_or_off(kind, given, like, own):
     def optional(function: Any) -> dict[str, Any]:
         parameters = inspect.signature(function).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
+    kind(*given)
     found, torchs = optional(kind.__init__), optional(like.__init__)
     expected = {"boundary": "zeros", **torchs, **own}
     assert found.keys() >= own.keys()
     assert found == {name: expected[name] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("require", "least", "most", "too_few", "too_many"),
+    [
+        (lambda n: sizes.require_sizes(span=n), 1, 2**24, 0, 2**24 + 1),
+        (lambda n: sizes.require_channels(channels=n), 1, 2**16, 0, 2**16 + 1),
+        (lambda n: sizes.require_channels(0, channels=n), 0, 2**16, -1, 2**16 + 1),
+        (lambda n: sizes.require_groups(n), 1, 2**16, 0, 2**16 + 1),
+        (lambda n: sizes.require_groups(n, channels=6), 2, 6, 0, 4),
+        (lambda n: sizes.require_probability("dropout", n), 0, 1, -1e-9, 1 + 1e-9),
+        (lambda n: sizes.require_epsilon(n), 1e-30, 1, 1e-31, 1 + 1e-9),
+        (lambda n: sizes.require_dimensions(n), 1, 2, 0, 3),
+        (lambda n: sizes.each_of("dilations", [1] * n), 1, 1024, 0, 1025),
+        (lambda n: sizes.pair("size", (n, 1)), 1, 2**24, 0, 2**24 + 1),
+        (lambda n: sizes.pair("size", (1, n)), 1, 2**24, 0, 2**24 + 1),
+    ],
+)
+def test_both_ends_of_each_range(require, least, most, too_few, too_many):
+    require(least)
+    require(most)
+    for wrong in (too_few, too_many):
+        with pytest.raises(ValueError, match="expected"):
+            require(wrong)
+
+
+def test_how_much_a_module_may_hold():
+    sizes.require_room(2**28, 2**26)
+    with pytest.raises(ValueError, match="at most 268,435,456 weights, got 268435457"):
+        sizes.require_room(2**28 + 1)
+    with pytest.raises(ValueError, match="at most 67,108,864 values of state for a session, got 67108865"):
+        sizes.require_room(0, 2**26 + 1)
+
+
+def test_pairs():
+    assert sizes.pair("size", 3) == (3, 3)
+    assert sizes.pair("size", [3, 5]) == (3, 5)
+    for wrong in ((1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"^size: expected one number, or a pair \(frequency, time\)"):
+            sizes.pair("size", wrong)
+
+
+def test_how_many_sessions_there_are():
+    conv = layers.CausalConv1d(1, 1, 1)
+    with pytest.raises(ValueError, match="batch_size: expected an integer from 1 to 16777216, got 16777217"):
+        conv.initial_state(2**24 + 1)

@@ -184,5 +184,5 @@ def test_no_bound_behind_outputs_that_are_out_of_order():
 )
 def test_the_upper_end_of_each_size(name, most, take):
     take(most)
-    with pytest.raises(ValueError, match=f"{name}: expected an integer from 1 to .*, got"):
+    with pytest.raises(ValueError, match=f"^{name}: expected an integer from 1 to .*, got"):
         take(most + 1)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from wavedil.checks import bounded_integer, shown
 
 # Upper ends of sizes, by name; of any other, MOST_ELSE.
-MOST = {"kernel_size": 10**6, "stride": 10**6, "channels": 10**6, "cycles": 10**4, "groups": 10**6, "bins": 10**6}
+MOST = {"kernel_size": 10**6, "stride": 10**6, "channels": 10**6, "bins": 10**6}
 MOST |= {"dilation": 10**100, "in_channels": 10**6, "out_channels": 10**6}
 MOST_ELSE = 10**9
 # Outputs after which a pattern repeats, and inputs: products of the strides of all layers.
