@@ -93,7 +93,12 @@ class _Impatient:
         from hypothesis import Phase, settings
 
         settings.register_profile(
-            "mutation", settings(), database=None, phases=(Phase.explicit, Phase.generate), deadline=None
+            "mutation",
+            settings(),
+            max_examples=100,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            deadline=None,
         )
         settings.load_profile("mutation")
 

@@ -12,8 +12,8 @@ from wavedil.models import build_model
 from wavedil.training.checkpoint import ModelMeta, save_model
 
 # Tests are not timed: a first call may import, compile or wait for a busy machine.
-settings.register_profile("wavedil", deadline=None)
-settings.load_profile("wavedil")
+settings.register_profile("full", deadline=None)
+settings.register_profile("each time", deadline=None, max_examples=25)
 
 # What `make fast` runs: the files whose tests take little time, without those that have a word of SLOW in their names.
 TESTS = Path(__file__).parent
@@ -35,6 +35,12 @@ FAST = {
 SLOW = ("captured", "compiled", "exported", "onnx", "counts_for_all", "chain_of_rates", "test_stack", "brute_force")
 for path in FAST:
     path.stat()  # fails if it was renamed
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw fewer examples where the sweeps are left out; before the test files are imported, which ask for a share."""
+    chosen = config.option.markexpr
+    settings.load_profile("each time" if "not full" in chosen or "fast" in chosen else "full")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "context_fields.py"
+DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLE, PAGE = DOCS / "examples" / "context_fields.py", DOCS / "family.md"
 
 
 def test_the_example_prints_and_draws_the_fields(tmp_path, capsys, monkeypatch):
@@ -17,7 +18,9 @@ def test_the_example_prints_and_draws_the_fields(tmp_path, capsys, monkeypatch):
     soundfile.write(tmp_path / "noise.wav", noise, 16_000)
     monkeypatch.setattr(sys, "argv", ["x", "--audio", str(tmp_path / "noise.wav"), "--plot", str(tmp_path)])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    printed = capsys.readouterr().out
+    assert printed in PAGE.read_text(), "the page shows something else"
+    rows = [line.split() for line in printed.splitlines()[1:]]
     found = {row[0]: (row[1], row[3], row[4], row[6], row[7], row[9]) for row in rows}
     assert found == {
         "context": ("67", "67", "4489", "4489", "-330", "330"),

@@ -10,6 +10,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 import wavedil
 from wavedil.config import FeatureConfig, ModelConfig
@@ -67,7 +68,7 @@ def test_audio_up_to_a_clip_is_judged_whole(spotter, samples):
     assert sum(score for _, score in words) == pytest.approx(1, abs=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(samples=st.integers(CLIP + 1, 60_000), seed=st.integers(0, 100))
 def test_long_audio_is_judged_at_the_best_moment_of_a_word(spotter, samples, seed):
     audio = noise(samples, seed)
@@ -110,7 +111,7 @@ def test_a_clip_that_is_no_whole_number_of_frames():
 
 
 @given(cuts=st.lists(st.integers(1, 4_000), max_size=12), seed=st.integers(0, 100))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_a_session_gives_the_scores_of_the_whole(spotter, cuts, seed):
     audio = noise(12_000, seed)
     session = spotter.stream()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import nn
 
 from wavedil import Stream
@@ -22,7 +23,7 @@ def push_all(stream: Stream, signal: torch.Tensor, sizes: list[int]) -> torch.Te
     return torch.cat([*outputs, stream.flush()], dim=-1)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.sampled_from([0, 1, 2]))
 def test_any_chunks_give_forward(sizes, lookahead):
     stack = DilatedStack(2, 3, [1, 2], skip_channels=3, lookahead=lookahead).eval()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.functional import dilated_convolution
 
@@ -44,7 +45,7 @@ def test_it_prints_the_matrices(capsys):
         assert f"dilation {rate}: output {side}x{side}, equal to SciPy's" in printed
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 4), st.integers(1, 4)), st.integers(1, 3))
 def test_atrous_is_the_documented_formula(example, seed, kernel_size, rate):
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recordings import tone, write, write_speech_commands, write_words
+from sweeps import examples
 
 from wavedil.config import DataConfig
 from wavedil.data.clips import ClipSet, load_splits, open_clips
@@ -81,7 +82,7 @@ def test_an_epoch_without_unknown_and_silence_has_each_clip_once(config: DataCon
     assert not torch.equal(order, clips.epoch_order(torch.Generator().manual_seed(1)))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 @given(st.integers(0, 2**32), st.floats(0, 0.99), st.floats(0, 0.99))
 def test_an_epoch_draws_unknown_and_silence_by_their_shares(
     config: DataConfig, seed: int, unknown_share: float, silence_share: float

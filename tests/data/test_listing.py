@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.data import listing
 from wavedil.data.index import folder_index
@@ -118,7 +119,7 @@ def test_folders_deeper_than_the_stack_are_gone_through(tmp_path: Path, monkeypa
             os.rmdir("d")  # noqa: PTH106
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(st.sampled_from(["a.wav", "b.FLAC", ".c.wav", "d.m4a", "e", "f.wav.part"]), unique=True))
 def test_every_file_is_taken_or_passed_over(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     root = tmp_path_factory.mktemp("files")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.data.index import folder_index, share_out, split_of
 from wavedil.data.speaker_names import known_speakers
@@ -81,7 +82,7 @@ def test_a_broken_table_is_named_by_line(tmp_path: Path, content: str, message: 
         known_speakers(NAMES, table(tmp_path, content))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.sets(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6), min_size=3, max_size=60))
 def test_no_split_is_left_empty(units: set[str]) -> None:
     splits = share_out(units)
@@ -91,7 +92,7 @@ def test_no_split_is_left_empty(units: set[str]) -> None:
     assert splits == by_hash or len(set(by_hash.values())) < 3
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     takes=st.dictionaries(st.text("abcdefg", min_size=1, max_size=3), st.integers(1, 3), min_size=3, max_size=25),
     as_table=st.booleans(),

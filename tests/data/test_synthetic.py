@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.config import DataConfig
 from wavedil.data import synthetic
@@ -117,7 +118,7 @@ def test_shaped_noise_has_its_slope_and_unit_power(slope: float):
     assert np.log2(low / high) / 4 == pytest.approx(slope, abs=0.1)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(count=st.integers(3, 150), more=st.integers(0, 50), seed=st.integers(0, 2**32))
 def test_speakers_are_distinct_and_no_voice_is_in_two_splits(count: int, more: int, seed: int):
     speakers = draw_speakers(count, seed)
@@ -170,6 +171,7 @@ def test_missing_synthesiser_is_named_before_anything_is_written(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_a_run_killed_half_way_leaves_nothing_that_is_used(tmp_path: Path):
     program = f"from wavedil.data.synthetic import make_corpus; make_corpus({str(tmp_path / 'c')!r}, 3, words=['up'])"
     child = subprocess.Popen([sys.executable, "-c", program])

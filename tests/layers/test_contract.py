@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import nn
 
 from wavedil import exponential_dilations
@@ -25,7 +26,7 @@ from wavedil.layers import (
 )
 from wavedil.testing import verify_streaming_contract
 
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 boundaries = st.sampled_from(["zeros", "silence"])
 
 
@@ -131,7 +132,7 @@ REPRESENTATIVE = {
     "pool": (lambda: CausalAvgPool1d(5, 1), (3,)),
     "stack": (
         lambda: DilatedStack(
-            4, 2, exponential_dilations(1, 3), skip_channels=5, norm="batch", lookahead=1, boundary="silence"
+            4, 2, exponential_dilations(1, 2), skip_channels=5, norm="batch", lookahead=1, boundary="silence"
         ),
         (),
     ),

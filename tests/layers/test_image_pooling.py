@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil import Stream
 from wavedil.layers import CausalAvgPool1d, CausalConv1d, CausalImagePool, Chain, ImagePool
@@ -13,7 +14,7 @@ from wavedil.receptive import Field
 from wavedil.testing import verify_streaming_contract
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(1, 30), st.sampled_from([None, 1, 2, 5, 40]), st.sampled_from([(3,), (3, 4), (2, 1)]))
 def test_mean_of_the_frames_there_are(time, window, shape):
     x = torch.randn(2, *shape, time, dtype=torch.float64)
@@ -25,7 +26,7 @@ def test_mean_of_the_frames_there_are(time, window, shape):
     torch.testing.assert_close(CausalImagePool(window)(x), torch.cat(expected, dim=-1), atol=1e-14, rtol=0)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.sampled_from([None, 1, 2, 7]), st.sampled_from([(3,), (3, 4)]), st.integers(0, 99))
 def test_it_streams(window, shape, seed):
     verify_streaming_contract(CausalImagePool(window), shape=shape, time=40, seed=seed)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import nn
 
 from wavedil.layers import (
@@ -46,7 +47,7 @@ def states(module, batch, shape):
 
 
 @pytest.mark.parametrize("name", MODULES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(batch=st.integers(1, 5), frames=st.integers(2, 12), seed=st.integers(0, 99))
 def test_interleaved_is_session_by_session(name, batch, frames, seed):
     make, shape = MODULES[name]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch.nn import functional as F
 
 from wavedil.layers.one_signal import _Product, convolve
@@ -40,7 +41,7 @@ def test_inference_leaves_nothing_behind_that_training_cannot_use():
     torch.testing.assert_close(gradient[:, 0, :, 0], expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     channels=st.integers(1, 4),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -72,7 +73,7 @@ def test_bfloat16_takes_the_product():
     torch.testing.assert_close(y.float(), F.conv2d(x, weight, None, 1, 0, (1, 7)), rtol=0.05, atol=0.05)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(
     groups=st.sampled_from([1, 3]),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sweeps import sweep
+from sweeps import examples
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,7 +19,7 @@ from wavedil.layers.conv import CausalConv2d
 from wavedil.layers.norm import BatchNorm2d, FrameLayerNorm, FrameRMSNorm
 from wavedil.testing import verify_streaming_contract
 
-few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 boundaries = st.sampled_from(["zeros", "silence"])
 norms = st.sampled_from(["none", "batch", "layer", "rms"])
 
@@ -91,7 +91,8 @@ def representative(name: str) -> DilatedStack2d:
     return stack
 
 
-@pytest.mark.parametrize("name", sweep(REPRESENTATIVE, {"ahead"}.__contains__))
+@pytest.mark.full  # a smaller one is exported below
+@pytest.mark.parametrize("name", REPRESENTATIVE)
 def test_captured_exported_and_onnx(name):
     backends = ("capture", "export", "onnx")
     report = verify_streaming_contract(representative(name), shape=(4, 6), chunkings=1, backends=backends)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +27,7 @@ from wavedil.layers import (
 )
 
 sizes = st.integers(1, 4)
-few = settings(max_examples=25)
+few = settings(max_examples=examples(25))
 
 
 def noise(*shape: int) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,7 +67,7 @@ def test_receptive_fields_after_each_layer(dimensions, causal):
         assert [layer.frequency.receptive_field for layer in answer.layers if layer.frequency] == growth
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.integers(1, 5), st.sampled_from([1, 2]), st.booleans(), st.sampled_from(["zeros", "silence"]),
     st.integers(1, 9), st.integers(1, 80),
@@ -172,10 +173,15 @@ def test_it_streams(dimensions, causal, boundary):
     assert module(torch.randn(1, *shape, 80)).std() > 0.1, "the rectifiers are dead: nothing was checked"
 
 
-def test_it_is_exported_with_named_states():
+@pytest.mark.full  # it is a chain of convolutions, which tests/layers exports
+def test_it_is_exported():
     module = stirred(ContextModule(1, causal=True))
     report = verify_streaming_contract(module, shape=(1, 4), time=80, chunkings=1, backends=("onnx",))
     assert set(report.backends) == {"onnx"}
+
+
+def test_states_have_the_names_of_their_layers():
+    module = ContextModule(1, causal=True)
     assert module.state_names == tuple(f"conv{i}.buffer" for i in range(1, 8))
 
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.receptive import Field, Geometry, Layer, Taps, answer_for, stack
 from wavedil.receptive.arithmetic import MOST_INPUTS, MOST_PHASES, dilated_span
@@ -25,7 +26,7 @@ def transposed_set(output, kernel_size, stride, dilation, padding):
     }  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(SMALL, SMALL, SMALL, st.integers(-5, 9), st.integers(-9, 9))
 def test_a_transposed_layer_reads_what_its_definition_says(kernel_size, stride, dilation, padding, output):
     read = transposed_set(output, kernel_size, stride, dilation, padding)
@@ -38,7 +39,7 @@ def test_a_transposed_layer_reads_what_its_definition_says(kernel_size, stride, 
     assert set(taps.holes(output)) == (set(range(min(read), max(read))) - read if read else set())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=4), SMALL, SMALL, SMALL, st.integers(-9, 9))
 def test_composition_of_any_order_of_outputs(starts, inputs, kernel_size, stride, output):
     """Outputs that read neither in order nor without gaps."""
@@ -51,7 +52,7 @@ def test_composition_of_any_order_of_outputs(starts, inputs, kernel_size, stride
     assert both.stride == first.stride * stride
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=2), st.lists(st.integers(-4, 4), min_size=3, max_size=3))
 def test_branches_of_unlike_periods(two, three):
     a = Field(2, 4, tuple(two), tuple(n + 1 for n in two))

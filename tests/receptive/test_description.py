@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,7 +30,7 @@ from wavedil.receptive.description import (
     gated_block,
 )
 
-few = settings(max_examples=50)
+few = settings(max_examples=examples(50))
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
 
 

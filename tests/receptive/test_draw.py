@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from sweeps import examples
 
 from wavedil.receptive.draw import (
     field_text,
@@ -374,7 +375,7 @@ def test_field_text_shades_energies():
     assert set(shades) == set(range(5))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.integers(1, 90), st.integers(1, 300), st.integers(21, 120), st.integers(1, 30), st.data())
 def test_field_text_fits(n_mels, frames, width, height, data):
     output = data.draw(st.integers(0, n_mels - 1)), data.draw(st.integers(0, frames - 1))

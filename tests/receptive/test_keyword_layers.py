@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavedil.config import Config, DataConfig, FeatureConfig, ModelConfig
@@ -70,7 +71,7 @@ def broadcast_configs(draw) -> ModelConfig:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(model_configs() | broadcast_configs(), st.integers(1, 4), st.sampled_from([8_000, 16_000]))
 def test_any_config_is_described_as_it_is_built(config, n_classes, sample_rate):
     model = build_model(config, n_classes, sample_rate).eval()

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import Function, hull, signal
+from sweeps import examples
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
@@ -98,6 +99,7 @@ def chain(*fields: Field) -> Field:
     return total
 
 
+@pytest.mark.full  # it has 23 million weights
 def test_wav2letter():
     module = torchaudio().models.Wav2Letter(num_classes=4, input_type="waveform")
     layers = [(250, 160, 45), (48, 2, 23), *[(7, 1, 3)] * 7, (32, 1, 16)]
@@ -146,7 +148,7 @@ def chains(draw):
     return nn.Sequential(*modules), readers, draw(st.integers(0, size - 1))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(chains())
 def test_random_chains_against_brute_force(layers):
     module, readers, place = layers

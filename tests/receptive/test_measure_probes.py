@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import Function, hull, signal
+from sweeps import examples
 from torch import nn
 from torch.nn import functional as F
 
@@ -30,7 +31,7 @@ def test_nan_tells_a_field_from_a_smaller_and_a_larger_one():
     assert not nan_reach(module, x, (..., 5), 9, 15).at_start
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2), st.integers(1, 3)), min_size=1, max_size=4))
 def test_nan_and_gradients_agree_on_random_chains(sizes):
     module = nn.Sequential(*(nn.Sequential(nn.Conv1d(1, 1, k, s, dilation=d), nn.Tanh()) for k, s, d in sizes))

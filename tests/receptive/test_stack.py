@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.layers import CausalConv1d, CausalConv2d, Chain, DilatedStack, DilatedStack2d
 from wavedil.receptive import Geometry, exponential_dilations
@@ -79,7 +80,7 @@ def test_a_residual_branch_fills_holes_that_a_plain_stack_has():
     assert gated.axes.time.holes == ()
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.integers(1, 4),
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=4),
@@ -96,7 +97,7 @@ def test_gated_stacks_are_those_of_the_package(kernel_size, sizes, bias, groups)
     assert answer.state_values == sum(t.numel() for t in module.initial_state(1))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 4)),
     st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), min_size=1, max_size=4),
@@ -114,7 +115,7 @@ def test_gated_stacks_over_spectrograms_are_those_of_the_package(kernel_size, pa
     assert answer.state_values == sum(t.numel() for t in module.initial_state(1, bins))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4))
 def test_plain_stacks_are_those_of_the_package(sizes):
     kernels, strides, dilations = map(list, zip(*sizes, strict=True))

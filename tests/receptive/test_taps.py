@@ -9,6 +9,7 @@ from itertools import pairwise, product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.receptive.description import Geometry, chained_fields, chained_taps
 from wavedil.receptive.taps import Taps
@@ -47,7 +48,7 @@ def paths_of(layers: list[Geometry], output: int) -> Counter[int]:
     return reached
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(geometries, min_size=1, max_size=5), st.integers(-30, 30))
 def test_chains_are_those_of_brute_force(layers, output):
     expected = paths_of(layers, output)
@@ -59,7 +60,7 @@ def test_chains_are_those_of_brute_force(layers, output):
     assert taps.holes(output) == counted.holes(output) == tuple(sorted(inside))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(geometries, min_size=1, max_size=5), st.integers(-30, 30))
 def test_the_fields_of_a_chain_are_the_hulls_of_its_taps(layers, output):
     expected = [paths_of(layers[: i + 1], output) for i in range(len(layers))]
@@ -77,7 +78,7 @@ def ascending(layer: Geometry) -> bool:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(geometries, min_size=1, max_size=5), st.integers(-30, 30))
 def test_interval_arithmetic_holds_every_tap_and_is_tight_where_phases_ascend(layers, output):
     total = layers[0].field

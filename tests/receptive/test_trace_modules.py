@@ -7,6 +7,7 @@ import pytest
 import torch
 from measured import Function
 from networks import as_measured, facts, signal
+from sweeps import sweep
 from torch import nn
 
 from wavedil.data.torchaudio_compat import torchaudio
@@ -18,6 +19,7 @@ def of_frames(x, module):
     return module(x.mT, torch.tensor([x.shape[-1]]))[0].mT
 
 
+@pytest.mark.full
 def test_emformer_reads_segments_and_their_surroundings():
     """Segments of 4 frames, 8 before them and 1 behind."""
     module = torchaudio().models.Emformer(8, 2, 16, 1, segment_length=4, right_context_length=1, left_context_length=8)
@@ -43,7 +45,10 @@ def test_the_feature_extractor_of_wav2vec(norms, expected):
     assert facts(trace(run, torch.zeros(1, 8000))) == expected
 
 
-@pytest.mark.parametrize(("new", "hop"), [(8_000, 2), (24_000, Fraction(2, 3)), (11_025, Fraction(640, 441))])
+RESAMPLED = [(8_000, 2), (24_000, Fraction(2, 3)), (11_025, Fraction(640, 441))]
+
+
+@pytest.mark.parametrize(("new", "hop"), sweep(RESAMPLED, RESAMPLED[:2].__contains__))
 def test_resampling(new, hop):
     """Each phase has taps of its own, among which are zeros, where a sinc is sampled at its zeros."""
     traced = as_measured(torchaudio().transforms.Resample(16_000, new), signal(1, 300))

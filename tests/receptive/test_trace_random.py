@@ -72,7 +72,7 @@ class Padded(nn.Module):
         return y[(..., *(slice(g.padding, None) for g in self.layer))] if not edges else y
 
 
-@pytest.mark.parametrize("seed", sweep(range(60), lambda seed: seed % 3 == 0))
+@pytest.mark.parametrize("seed", sweep(range(60), lambda seed: seed % 6 == 0))
 def test_a_random_network(seed):
     rng = random.Random(f"modules {seed}")
     axes = 1 + seed % 4 // 3

@@ -28,7 +28,11 @@ def load_for_float32() -> ctypes.CDLL:
     """The kernels as they are built for a CPU that multiplies no bfloat16."""
     load()
     capabilities = {**cpu_capabilities(), "avx512_bf16": False}
-    with mock.patch.object(native, "cpu_capabilities", return_value=capabilities):
+    quickly = tuple("-O1" if flag == "-O3" else flag for flag in native._FLAGS)  # the numbers matter, not the speed
+    with (
+        mock.patch.object(native, "cpu_capabilities", return_value=capabilities),
+        mock.patch.object(native, "_FLAGS", quickly),
+    ):
         return load_kernels.__wrapped__(cache_root() / "kernels")  # not the ones that are loaded
 
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels_here import load, threads
+from sweeps import examples
 from torch import Tensor, nn
 
 from wavedil.config import FeatureConfig
@@ -37,7 +38,7 @@ def run(module: FilterEnergies, x: Tensor, past: Tensor, grad: Tensor, how: Any)
     return [y.detach(), module.weight.grad]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     clips=st.integers(1, 5),
     bands=st.integers(1, 40),

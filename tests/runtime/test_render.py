@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels_here import load
+from sweeps import examples
 
 from wavedil.config import AugmentConfig
 from wavedil.data.augment import Augment
@@ -32,7 +33,7 @@ def kernels() -> Any:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 2**32 - 1),
     batch=st.integers(1, 9),

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels_here import load, threads
+from sweeps import examples
 
 from wavedil.config import AugmentConfig
 from wavedil.data.spectrogram_augment import LEAST_DEVIATION, augment_spectrogram
@@ -53,7 +54,7 @@ def augmented(
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     batch=st.integers(1, 9),
     bands=st.integers(1, 50),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sweeps import sweep
 from tiny import SAMPLE_RATE, SAMPLES, WORDS, tiny_config
 
 from wavedil.config import TrainConfig
@@ -125,9 +126,10 @@ def test_interleaved_training_has_the_same_gradients(name: str) -> None:
         torch.testing.assert_close(interleaved, plain, rtol=1e-9, atol=1e-11)
 
 
-def test_what_cuda_is_given_to_compile_has_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", sweep(["mel", "broadcast"], "mel".__eq__))
+def test_what_cuda_is_given_to_compile_has_the_same_gradients(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # all but the code generation
-    model, waveforms = _model("broadcast").double().train(), torch.randn(6, 1, SAMPLES, dtype=torch.float64)
+    model, waveforms = _model(name).double().train(), torch.randn(6, 1, SAMPLES, dtype=torch.float64)
     gradients = []
     for compiled, run in ((False, run_each), (True, choose_layout(model, torch.float64, CUDA, compiled=True))):
         network = TrainingNetwork(model, replace(CONFIG.augment, time_masks=1), compiled, run)

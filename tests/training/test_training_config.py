@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.config import Config, DataConfig, FeatureConfig, ModelConfig, TrainConfig
 from wavedil.training.config import config_keys, config_meanings, from_dict, load_config, save_toml, to_dict, to_toml
@@ -34,7 +35,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(config=CONFIGS)
 def test_a_config_survives_toml(config: Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "config.toml"
@@ -42,7 +43,7 @@ def test_a_config_survives_toml(config: Config, tmp_path_factory: pytest.TempPat
     assert load_config(path) == config
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(config=CONFIGS)
 def test_every_key_can_be_given_as_an_override(config: Config) -> None:
     overrides = []

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from wavedil.wavelets import AtrousWavelet1d, AtrousWavelet2d
 from wavedil.wavelets.dilated import window
@@ -46,7 +47,7 @@ def test_taps_stay_exact_in_float64():
     assert not plain.state_dict()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.floats(-2, 2), min_size=1, max_size=5), st.booleans(), st.booleans())
 def test_a_starlet_with_any_learned_taps_reconstructs(taps, causal, two):
     kind = AtrousWavelet2d if two else AtrousWavelet1d
@@ -136,7 +137,7 @@ def test_on_a_cuda_device():
     torch.testing.assert_close(transform.synthesis(bands).cpu(), x, rtol=0, atol=1e-10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(1, 7), st.integers(-30, 30), st.integers(0, 40), st.sampled_from(["zeros", "reflect", "periodic"]))
 def test_signals_go_on_as_the_boundary_says(size, first, length, boundary):
     values = list(range(1, size + 1))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from torch.nn import functional as F
 
 import wavedil
@@ -28,7 +29,7 @@ WAVELETS = [
     "starlet", "haar", "db4", "sym5", "coif1", "bior2.2", "rbio3.1", (0.3, 0.7), (0.1, 0.2, 0.7), SECOND_GENERATION,
     LATE_HAAR,
 ]  # fmt: skip
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 wavelets = st.sampled_from(WAVELETS)
 boundaries = st.sampled_from(["zeros", "reflect", "periodic"])
 MODES: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "periodic": "wrap"}
