@@ -141,6 +141,9 @@ def test_sizes_are_integers(size):
 def test_the_largest_sizes_are_taken():
     assert Field.convolution(10**6, 10**6).receptive_field == 10**6
     assert Field.transposed(1, MOST_PHASES).outputs == MOST_PHASES
+    assert Field(1, MOST_INPUTS, (0,), (0,)).stride == MOST_INPUTS
+    # No output reads further back than the one before, so that there is no limit to what is compared.
+    assert Field.transposed(5_000, 5_000).then(Field.convolution(3)).receptive_field == 2
 
 
 def test_periods_out_of_order_that_are_too_long_are_refused():
