@@ -257,3 +257,18 @@ def test_a_w64_with_chunks_behind_its_samples(tmp_path):
     content += b"list" + content[4:16] + struct.pack("<Q", 32) + bytes(8)
     content[16:24] = struct.pack("<Q", len(content))
     np.testing.assert_array_equal(load_bytes(path, bytes(content)), expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"   1024", b"   1020"),
+        (b"   1024", b"   2048"),
+        (b"sample_coding", b"sa\xedple_coding"),
+        (b"-s2 10", b"-s2 12"),
+    ],
+)
+def test_a_damaged_header_of_nist_is_refused(tmp_path, old, new):
+    whole = write_as(tmp_path / "a", ("NIST", "PCM_16", "BIG"), sound(700)).read_bytes()
+    assert old in whole
+    refused(tmp_path / "a", whole.replace(old, new, 1), "damaged header|cut short")

@@ -33,11 +33,17 @@ def read_nist(source: Source) -> Promise:
     first = source.some(0, 16)
     header = re.fullmatch(rb"NIST_1A\n *(\d{1,6})\n", first)
     size = int(header[1]) if header else 0
-    check_header(size >= 16, f"it begins with {first!r}, expected NIST_1A and its size")
+    fine = size > 0 and size % 1024 == 0
+    check_header(fine, f"it begins with {first!r}, expected NIST_1A and its size, a multiple of 1024")
     text = source.at(0, size).decode("latin-1")
     check_header("\nend_head" in text, "no end_head")
-    lines = text.partition("\nend_head")[0].splitlines()[2:]
-    fields = dict(re.findall(r"^(\w+) -(?:i|r|s\d+) (.*)$", "\n".join(lines), re.MULTILINE))
+    fields: dict[str, str] = {}
+    for line in filter(None, text.partition("\nend_head")[0].split("\n")[2:]):
+        field = re.fullmatch(r"([a-zA-Z0-9_]+) -(?:i|r|s\d+) (.*)", line)
+        check_header(line[0] == ";" or field is not None, f"line {line[:40]!r}")
+        if field:
+            check_header(field[1] not in fields, f"two lines {field[1]}")
+            fields[field[1]] = field[2]
     channels, rate, width, count = (
         _number(fields, key) for key in ("channel_count", "sample_rate", "sample_n_bytes", "sample_count")
     )
