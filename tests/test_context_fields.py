@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLE, PAGE = DOCS / "examples" / "context_fields.py", DOCS / "family.md"
 
 
+@pytest.mark.full
 def test_the_example_prints_and_draws_the_fields(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)

@@ -147,6 +147,7 @@ def test_training_is_a_function_of_the_seed_and_learns(word_mask, scenes):
     assert not torch.equal(parameters[0], parameters[2])
 
 
+@pytest.mark.full
 def test_scores_table_and_picture(word_mask, scenes, tmp_path):
     pytest.importorskip("matplotlib")
     learners = word_mask.train(["context", "undilated", "pooled"], scenes, 1, 0)

@@ -59,6 +59,7 @@ def test_modules_are_evaluated_unless_they_train(rf, tmp_path, monkeypatch):
     assert "1: BatchNorm1d in training mode reads the whole batch" in trained["notes"][0]
 
 
+@pytest.mark.full
 def test_a_checkpoint_is_answered_by_its_config_and_verified_by_its_model(rf, checkpoint):
     content = json.loads(rf(str(checkpoint), "--json", "--verify"))
     assert content["sample_rate"] == 8000
@@ -93,7 +94,7 @@ def test_descriptions_are_verified_as_modules(rf, options):
         ("builtins:dict()", "builtins:dict(): expected a torch module, got dict"),
         ("no.such.package:X()", "no.such.package:X(): ModuleNotFoundError: no module named 'no', here or installed"),
         ("torch.nn:ReLU()", "torch.nn:ReLU(): its input cannot be told from its first layer: give --input "),
-        ("nowhere", "nowhere: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder or "),
+        ("nowhere", "nowhere: expected a config (.toml), an ONNX file (.onnx), a checkpoint folder"),
     ],
 )
 def test_an_error_names_the_target(rf, target, line):

@@ -58,6 +58,7 @@ def test_contract(name, boundary):
     verify_streaming_contract(small(name, boundary), chunkings=1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "boundary"), sweep(VARIANTS, {("raw", "silence")}.__contains__))
 def test_captured(name, boundary):
     verify_streaming_contract(small(name, boundary), chunkings=1, backends=("capture",))

@@ -169,6 +169,7 @@ def test_tree_picture_shows_every_node_once(drawn):
     assert [label.get_text() for label in axes.get_yticklabels()][::4] == ["input", "layer 4  dilation 8"]
 
 
+@pytest.mark.full
 def test_tree_picture_of_a_large_field_stays_small(drawn):
     save_tree(causal(3, [2**i for i in range(9)] * 2), "tree.svg")
     save_tree(causal(2, [1] * 700), "tree.svg")

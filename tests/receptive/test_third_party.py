@@ -54,6 +54,7 @@ def conv_tasnet() -> nn.Module:
     )
 
 
+@pytest.mark.full
 def test_conv_tasnet_reads_everything_by_its_norms():
     (field,) = as_measured(conv_tasnet().eval(), torch.zeros(1, 1, 400)).fields
     assert field.receptive_field == float("inf")
@@ -133,6 +134,7 @@ def test_aspp(rates, expected):
     assert [taps.reached(0) for taps in traced.taps if taps is not None] == [2 * len(rates) + 1] * 2
 
 
+@pytest.mark.full
 def test_aspp_with_image_pooling_reads_everything():
     traced = as_measured(Aspp((2,), pooled=True).eval(), torch.zeros(1, 2, 12, 12))
     assert [field.receptive_field for field in traced.fields] == [float("inf")] * 2

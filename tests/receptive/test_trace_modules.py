@@ -29,6 +29,7 @@ def test_emformer_reads_segments_and_their_surroundings():
     assert {field.at(n) for n in range(4)} == {(-8, 4)}
 
 
+@pytest.mark.full
 def test_conformer_attends_to_everything():
     module = torchaudio().models.Conformer(8, 2, 16, 1, depthwise_conv_kernel_size=7).eval()
     assert facts(as_measured(Function(of_frames, module=module), signal(8, 20))) == (-math.inf, math.inf, 1)

@@ -150,6 +150,7 @@ def test_first_weights_follow_from_the_seed_alone(peers: ModuleType, config: Con
         assert torch.equal(left, right)
 
 
+@pytest.mark.full
 def test_the_script_trains_each_pair_and_goes_on_where_it_was_stopped(
     peers: ModuleType,
     config: Config,

@@ -47,6 +47,7 @@ def test_captured_exported_and_onnx(wavelet, levels, part):
     assert set(report.backends) == {"capture", "export", "onnx"}
 
 
+@pytest.mark.full
 def test_two_dimensions_in_onnx():
     transform = AtrousWavelet2d(1, causal=True, boundary="reflect", learnable=True)
     report = verify_streaming_contract(transform.analysis, shape=(2, 5), chunkings=1, backends=("onnx",))

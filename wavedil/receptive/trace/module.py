@@ -58,6 +58,7 @@ def receptive_field(
             on the input.
 
     Example:
+        >>> import torch
         >>> conv = nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.Conv1d(8, 8, 3, padding=2, dilation=2))
         >>> answer = receptive_field(conv, torch.zeros(1, 1, 100))
         >>> answer.receptive_field, answer.lookahead
