@@ -105,6 +105,7 @@ def test_compiled_by_inductor(name):
     verify_streaming_contract(representative(name), shape=(4, 6), chunkings=1, backends=("compile",))
 
 
+@pytest.mark.full
 def test_onnx_names_the_states(tmp_path):
     onnx = pytest.importorskip("onnx")
     stack = DilatedStack2d(2, 3, [2], skip_channels=3, lookahead=1).eval()

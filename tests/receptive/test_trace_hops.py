@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sweeps import sweep
 from torch import nn
 
 import wavedil
@@ -20,7 +21,7 @@ class Rounded(nn.Module):
         return self.up(frames - frames.mean(-1, keepdim=True))
 
 
-@pytest.mark.parametrize("length", [350, 401, 1000])
+@pytest.mark.parametrize("length", sweep([350, 401, 1000], lambda length: length == 350))
 def test_rounded_lengths_do_not_change_the_hop(length):
     answer = wavedil.receptive_field(Rounded(), torch.zeros(1, 1, length))
     assert (answer.hop, answer.unbounded) == (1, "everything")
