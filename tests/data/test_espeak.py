@@ -41,6 +41,12 @@ def test_a_second_synthesiser_begins_as_the_first_did():
     assert abs(len(Espeak().speak("seven")) - length) < 0.05 * length
 
 
+def test_the_first_synthesiser_is_heard_after_a_second_was_made():
+    first = Espeak()
+    Espeak().speak("seven")
+    assert first.speak("seven").any()
+
+
 def test_nothing_to_say_is_silence(voice: Espeak):
     assert not voice.speak("").any()
 

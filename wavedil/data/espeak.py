@@ -69,7 +69,6 @@ class Espeak:
             raise RuntimeError(f"espeak-ng cannot read its voices in {data}: no such folder, or a path too long for it")
         self._library.espeak_ng_SetRandSeed(0)  # of breath noise; the library takes the time of day
         self._callback = _SynthCallback(self._collect)  # kept: ctypes does not hold on to it
-        self._library.espeak_SetSynthCallback(self._callback)
         self.set_voice(_FIRST_VOICE)
 
     def set_voice(self, accent: str, variant: str | None = None) -> None:
@@ -100,6 +99,7 @@ class Espeak:
             RuntimeError: if the synthesis fails.
         """
         self._blocks.clear()
+        self._library.espeak_SetSynthCallback(self._callback)  # the library has one, which may be another synthesiser's
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range), (_VOLUME, _UNCLIPPED_VOLUME)):
             self._library.espeak_SetParameter(parameter, value, 0)
         encoded = text.encode() + b"\0"
